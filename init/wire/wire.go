@@ -1,0 +1,115 @@
+// Package wire is what both sides of the control channel must agree on: paths,
+// user names, request names, message shapes and exit codes. It imports nothing
+// and does nothing, so that the launcher and the pod can share it without
+// sharing anything else.
+package wire
+
+// Paths inside a pod. RuntimeDir and the host key are readable by everyone;
+// ControlDir is root's alone (mode 0700), and so is the socket in it.
+const (
+	RuntimeDir  = "/run/tazpod"
+	HostKeyFile = RuntimeDir + "/host_key.pub" // one line, authorized_keys format
+	ControlDir  = RuntimeDir + "/control"
+	Socket      = ControlDir + "/control.sock"
+	Binary      = "/usr/bin/tazpod-init"
+	Workspace   = "/workspace"
+	Home        = "/home/tazpod"
+	Secrets     = Home + "/secrets"
+	HomeSource  = "/usr/share/tazpod/home" // root-owned template of a ghost's home
+	VaultDir    = ".tazpod/vault"          // below Workspace
+	VaultFile   = "vault.img"              // in the vault's directory
+	UserName    = "tazpod"
+	UserID      = 1000 // uid and gid of UserName, in the image and in the vault
+)
+
+// User names of the SSH connection. GhostUser opens or joins the default ghost,
+// GhostUser+"+NAME" that of a profile; both need the vault's passphrase.
+// ControlUser may only send the requests below and needs none: reaching the
+// socket already takes the pod's root.
+const (
+	GhostUser   = "ghost"
+	ControlUser = "control"
+)
+
+// Global requests (RFC 4254 section 4) that a ControlUser may send; the reply's
+// payload is JSON.
+const (
+	RequestStatus = "status@tazpod" // reply: Status
+	RequestLock   = "lock@tazpod"   // reply: LockReply; ends every ghost, saves, forgets the key
+	RequestReport = "doctor@tazpod" // reply: []Check
+)
+
+// ErrorPrompt begins the name of a keyboard-interactive round without questions
+// (RFC 4256 section 3.2) by which the pod says why there will be no session:
+// ErrorPrompt + " " + exit code. The round's instruction is the text for people.
+const ErrorPrompt = "tazpod error"
+
+// EnvPod names the variable of the pod's first process that holds its
+// configuration, a Pod in JSON. Nothing in it is secret.
+const EnvPod = "TAZPOD_POD"
+
+// Pod is the part of a project's configuration that the pod itself needs.
+type Pod struct {
+	Name      string   `json:"name,omitempty"`       // shown in the prompt and as the ghost's host name
+	Vault     string   `json:"vault,omitempty"`      // directory below Workspace; VaultDir if empty
+	VaultSize int64    `json:"vault_size,omitempty"` // bytes, of a new vault; 256 MiB if 0
+	GhostRAM  int64    `json:"ghost_ram,omitempty"`  // bytes, limit of a ghost's RAM files; half the pod's memory if 0
+	Bridges   []string `json:"bridges,omitempty"`    // directories below Home, kept in the vault
+}
+
+// Status is what `status` reports.
+type Status struct {
+	Version string        `json:"version"`
+	Vault   VaultStatus   `json:"vault"`
+	Ghosts  []GhostStatus `json:"ghosts"`
+}
+
+// Values of VaultStatus.State.
+const (
+	VaultAbsent  = "absent"  // there is no vault file yet
+	VaultLocked  = "locked"  // closed; no key in memory
+	VaultOpen    = "open"    // its content is in RAM
+	VaultUnsaved = "unsaved" // open, and the last save failed: see SaveError
+)
+
+// VaultStatus describes the vault. Times are RFC 3339, empty when they don't apply.
+type VaultStatus struct {
+	Path      string `json:"path"`
+	State     string `json:"state"`
+	Size      int64  `json:"size"`           // bytes, capacity
+	Used      int64  `json:"used,omitempty"` // bytes of content, known while open
+	Opened    string `json:"opened,omitempty"`
+	Saved     string `json:"saved,omitempty"`
+	Changed   bool   `json:"changed"` // something is not saved yet
+	SaveError string `json:"save_error,omitempty"`
+}
+
+// GhostStatus describes one ghost.
+type GhostStatus struct {
+	Profile  string          `json:"profile"` // empty for the default ghost
+	Started  string          `json:"started"`
+	Sessions []SessionStatus `json:"sessions"`
+}
+
+// SessionStatus describes one session. It never holds the command: a command
+// line can contain a secret.
+type SessionStatus struct {
+	ID       int    `json:"id"`
+	Terminal bool   `json:"terminal"`
+	Started  string `json:"started"`
+}
+
+// LockReply answers RequestLock.
+type LockReply struct {
+	Sessions int    `json:"sessions"` // ended by it
+	Saved    bool   `json:"saved"`    // there was something to save, and it was saved
+	Error    string `json:"error,omitempty"`
+}
+
+// Check is one row of `doctor`.
+type Check struct {
+	Name  string `json:"name"`
+	OK    bool   `json:"ok"`
+	Found string `json:"found"`          // what this host gives
+	Hint  string `json:"hint,omitempty"` // what to change, when not OK
+}
