@@ -1,0 +1,206 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// status asks the pod itself.
+func (p *project) status() wire.Status {
+	p.t.Helper()
+	var s wire.Status
+	out := p.inPod("root", "tazpod-init", "status", "--json").ok()
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		p.t.Fatalf("status %q: %v", out, err)
+	}
+	return s
+}
+
+// locked waits until nothing of a ghost is left: no process of it, no RAM
+// mount, no open vault.
+func (p *project) locked() {
+	p.t.Helper()
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		s := p.status()
+		rest := p.inPod("root", "sh", "-c", "ps -eo args | grep -E '[r]ole (ghost|keeper)|[s]leep 98765'").stdout
+		mounts := p.inPod("root", "sh", "-c", `grep -hE '/run/tazpod/(vault|ghost)' /proc/[0-9]*/mountinfo`).stdout
+		if s.Vault.State == wire.VaultLocked && len(s.Ghosts) == 0 && rest == "" && mounts == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("still there: %+v\nprocesses: %s\nmounts: %s", s, rest, mounts)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// TestJoin has two ways into one ghost, by the launcher and by plain docker.
+func TestJoin(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	first := p.terminal("ghost")
+	first.unlock()
+	first.send("echo shared >/tmp/sha''red; echo $$ >/dev/shm/pid; echo do''ne\n")
+	first.expect("done")
+	second := onTerminal(t, exec.Command("docker", "exec", "-it", p.name, "tazpod-init", "ghost"))
+	second.unlock()
+	second.send("cat /tmp/shared; kill -0 $(cat /dev/shm/pid) && echo sa''me\n")
+	second.expect("shared")
+	second.expect("same")
+	s := p.status()
+	if len(s.Ghosts) != 1 || len(s.Ghosts[0].Sessions) != 2 || s.Vault.State != wire.VaultOpen {
+		t.Errorf("status = %+v; want an open vault and one ghost with two sessions", s)
+	}
+	first.send("exit\n")
+	equal(t, "status of the first", first.end(), 0)
+	second.send("cat /tmp/shared\n")
+	second.expect("shared")
+	second.send("exit\n")
+	equal(t, "status of the second", second.end(), 0)
+	p.locked()
+}
+
+// TestJoinNeedsThePassphrase although the vault is open.
+func TestJoinNeedsThePassphrase(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	first := p.terminal("ghost")
+	first.unlock()
+	wrong := "not the passphrase"
+	start := time.Now()
+	(&command{p: p, args: []string{"ghost", "--", "true"}, pass: &wrong}).run().status(wire.ExitPassphrase)
+	if took := time.Since(start); took < 250*time.Millisecond {
+		t.Errorf("a wrong passphrase was answered after %v; want a delay", took)
+	}
+	p.ghost("ghost", "--", "true").ok()
+	first.send("exit\n")
+	first.end()
+}
+
+// TestEnds has stubborn processes in a ghost that ends in each of the ways.
+func TestEnds(t *testing.T) {
+	for name, end := range map[string]func(*project, *terminal){
+		"exit": func(p *project, term *terminal) { term.send("exit\n"); term.end() },
+		"lock": func(p *project, term *terminal) { p.tazpod("lock").ok(); term.end() },
+		"lock in the pod": func(p *project, term *terminal) {
+			p.inPod("root", "tazpod-init", "lock").ok()
+			term.end()
+		},
+		"kill -9 of the launcher": func(p *project, term *terminal) { _ = term.cmd.Process.Kill(); term.end() },
+		"terminal gone":           func(p *project, term *terminal) { term.master.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProject(t)
+			p.ghost("run", "base", "--", "true").ok()
+			term := p.terminal("ghost")
+			term.unlock()
+			term.send("nohup sleep 98765 >/dev/null 2>&1 & setsid sleep 98765 & tmux new -d sleep 98765; (trap '' HUP INT TERM; sleep 98765) &\n")
+			term.send("echo last words >~/secrets/last; echo sta''rted\n")
+			term.expect("started")
+			end(p, term)
+			p.locked()
+			equal(t, "what was written last", p.ghost("ghost", "--", "cat", "secrets/last").ok(), "last words\n")
+		})
+	}
+}
+
+// TestStopLosesNothing ends the pod under an open ghost.
+func TestStopLosesNothing(t *testing.T) {
+	for name, stop := range map[string]func(*project){
+		"docker stop": func(p *project) { run(p.t, "docker", "stop", "-t", "10", p.name).ok() },
+		"tazpod stop": func(p *project) { p.tazpod("stop").ok() },
+		"tazpod down": func(p *project) { p.tazpod("down").ok() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProject(t)
+			p.ghost("run", "base", "--", "true").ok()
+			term := p.terminal("ghost")
+			term.unlock()
+			term.send("echo in time >~/secrets/last; echo writ''ten\n")
+			term.expect("written")
+			start := time.Now()
+			stop(p)
+			if took := time.Since(start); took > 8*time.Second {
+				t.Errorf("stopping took %v; want no wait for the engine's SIGKILL", took)
+			}
+			equal(t, "status of the session", term.end(), wire.ExitSession)
+			equal(t, "what was written last", p.ghost("run", "base", "--", "cat", "secrets/last").ok(), "in time\n")
+		})
+	}
+}
+
+// TestAutosave kills the pod two seconds after a change.
+func TestAutosave(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	term := p.terminal("ghost")
+	term.unlock()
+	term.send("echo early >~/secrets/early; echo writ''ten\n")
+	term.expect("written")
+	deadline := time.Now().Add(4 * time.Second) // two, and as much again for a slow machine
+	for p.status().Vault.Changed && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	run(t, "docker", "kill", p.name).ok()
+	equal(t, "status of the session", term.end(), wire.ExitSession)
+	equal(t, "what was written", p.ghost("run", "base", "--", "cat", "secrets/early").ok(), "early\n")
+}
+
+// TestStatusWithoutPod tells the truth when nothing runs.
+func TestStatusWithoutPod(t *testing.T) {
+	p := newProject(t)
+	if out := p.tazpod("status").ok(); !strings.Contains(out, "no pod") && !strings.Contains(out, "not running") && !strings.Contains(out, "absent") {
+		t.Errorf("status before the first run = %q", out)
+	}
+	p.ghost("run", "base", "--", "true").ok()
+	p.tazpod("stop").ok()
+	if out := p.tazpod("status").ok(); !strings.Contains(out, "stopped") && !strings.Contains(out, "exited") {
+		t.Errorf("status of a stopped pod = %q", out)
+	}
+}
+
+// TestInitOverwritesNothing runs init twice around an edit.
+func TestInitOverwritesNothing(t *testing.T) {
+	p := newProject(t)
+	for _, file := range []string{".tazpod/config.yaml", "secrets.yml", ".tazpod/.gitignore"} {
+		path := filepath.Join(p.dir, file)
+		if err := os.WriteFile(path, []byte("# mine\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p.tazpod("init")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, file, string(text), "# mine\n")
+	}
+}
+
+// TestServeDies ends its ghosts, and comes back.
+func TestServeDies(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	term := p.terminal("ghost")
+	term.unlock()
+	term.send("setsid sleep 98765 & echo sta''rted\n")
+	term.expect("started")
+	p.inPod("root", "sh", "-c", "kill -9 $(pgrep -f 'role serve')").ok()
+	equal(t, "status of the session", term.end(), wire.ExitSession)
+	deadline := time.Now().Add(10 * time.Second)
+	for p.inPod("root", "tazpod-init", "healthcheck").code != 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("serve did not come back")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	p.locked()
+	p.ghost("ghost", "--", "true").ok()
+}

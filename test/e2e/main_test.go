@@ -1,0 +1,233 @@
+// Package e2e tests TazPod as its users meet it: the built launcher, a real
+// engine, the real images, real terminals.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tazzo/tazpod/test/need"
+)
+
+// passphrase opens the vaults of these tests; they hold nothing.
+const passphrase = "correct horse battery staple"
+
+var (
+	root   = repository()
+	tazpod = filepath.Join(root, "bin", "tazpod")
+)
+
+func repository() string {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}
+
+// TestMain fails a run that leaves something behind.
+func TestMain(m *testing.M) {
+	before := leftovers()
+	code := m.Run()
+	if after := leftovers(); after != before {
+		fmt.Fprintf(os.Stderr, "left behind:\n%s", after)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// leftovers lists what a test could leave: containers of ours, and mounts,
+// loop devices and mappings made for them.
+func leftovers() string {
+	var b strings.Builder
+	out, _ := exec.Command("docker", "ps", "-aq", "--filter", "label=io.tazpod.project").Output()
+	b.Write(out)
+	out, _ = exec.Command("docker", "ps", "-aq", "--filter", "label=io.tazpod.test").Output()
+	b.Write(out)
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, "tazpod") {
+			b.WriteString(line)
+		}
+	}
+	out, _ = exec.Command("losetup", "-n", "-O", "BACK-FILE").Output()
+	b.Write(out)
+	return b.String()
+}
+
+var buildOnce sync.Once
+
+// images builds the base image once a run, with the launcher under test.
+func images(t *testing.T) {
+	t.Helper()
+	need.Docker(t)
+	buildOnce.Do(func() {
+		if _, err := os.Stat(tazpod); err != nil {
+			t.Fatalf("%v: run make build first", err)
+		}
+		cmd := exec.Command(tazpod, "build", "base")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("tazpod build base: %v\n%s", err, out)
+		}
+	})
+}
+
+// project is a directory with a TazPod project, and the pod that tests start
+// for it.
+type project struct {
+	t    *testing.T
+	dir  string
+	name string // of the container
+}
+
+// newProject makes a project with `tazpod init`; its pod is removed at the end.
+func newProject(t *testing.T) *project {
+	t.Helper()
+	images(t)
+	p := &project{t: t, dir: t.TempDir()}
+	p.name = fmt.Sprintf("e2e-%d-%s", os.Getpid(), strings.ToLower(strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return '-'
+	}, t.Name())))
+	p.tazpod("init").ok()
+	config := filepath.Join(p.dir, ".tazpod", "config.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, append(text, "\nname: "+p.name+"\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := exec.Command("docker", "logs", "--tail", "40", p.name).CombinedOutput()
+			t.Logf("log of the pod:\n%s", out)
+		}
+		_ = exec.Command("docker", "rm", "-f", "-v", p.name).Run() // may be gone already
+	})
+	return p
+}
+
+// result is what a finished command left.
+type result struct {
+	t              *testing.T
+	line           string
+	code           int
+	stdout, stderr string
+}
+
+// command is one call of the launcher in the project's directory.
+type command struct {
+	p     *project
+	args  []string
+	stdin string
+	pass  *string
+	env   []string
+}
+
+// tazpod runs the launcher without a terminal and without a passphrase.
+func (p *project) tazpod(args ...string) result {
+	p.t.Helper()
+	return (&command{p: p, args: args}).run()
+}
+
+// ghost runs a launcher's command with the passphrase on a descriptor.
+func (p *project) ghost(args ...string) result {
+	p.t.Helper()
+	pass := passphrase
+	return (&command{p: p, args: args, pass: &pass}).run()
+}
+
+func (c *command) build(ctx context.Context) *exec.Cmd {
+	args := c.args
+	cmd := exec.CommandContext(ctx, tazpod)
+	cmd.Dir, cmd.Env = c.p.dir, append(os.Environ(), c.env...)
+	if c.pass != nil {
+		r, w, err := os.Pipe()
+		if err != nil {
+			c.p.t.Fatal(err)
+		}
+		go func() { fmt.Fprintln(w, *c.pass); w.Close() }()
+		cmd.ExtraFiles = []*os.File{r}
+		c.p.t.Cleanup(func() { r.Close() })
+		args = append([]string{args[0], "--passphrase-fd", "3"}, args[1:]...)
+	}
+	cmd.Args = append([]string{"tazpod"}, args...)
+	return cmd
+}
+
+func (c *command) run() result {
+	c.p.t.Helper()
+	ctx, cancel := context.WithTimeout(c.p.t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := c.build(ctx)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.stdin), &stdout, &stderr
+	return finish(c.p.t, cmd, cmd.Run(), &stdout, &stderr)
+}
+
+func finish(t *testing.T, cmd *exec.Cmd, err error, stdout, stderr *bytes.Buffer) result {
+	t.Helper()
+	if cmd.ProcessState == nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return result{t, strings.Join(cmd.Args, " "), cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// inPod runs a command in the pod from outside the ghost, as docker's users do.
+func (p *project) inPod(user string, args ...string) result {
+	p.t.Helper()
+	return run(p.t, append([]string{"docker", "exec", "-u", user, p.name}, args...)...)
+}
+
+// run runs a program of the host.
+func run(t *testing.T, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	return finish(t, cmd, cmd.Run(), &stdout, &stderr)
+}
+
+// ok fails the test unless the command succeeded, and returns its output.
+func (r result) ok() string { r.t.Helper(); return r.status(0) }
+
+// status fails the test unless the command ended with that status.
+func (r result) status(want int) string {
+	r.t.Helper()
+	if r.code != want {
+		r.t.Fatalf("%s = status %d; want %d\nstdout: %s\nstderr: %s", r.line, r.code, want, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// says fails the test unless the command's stderr contains every text.
+func (r result) says(texts ...string) result {
+	r.t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(r.stderr, text) {
+			r.t.Errorf("%s: stderr doesn't say %q:\n%s", r.line, text, r.stderr)
+		}
+	}
+	return r
+}
+
+// equal fails the test unless got is want.
+func equal[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s = %v; want %v", what, got, want)
+	}
+}

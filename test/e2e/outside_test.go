@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// TestOutsideSeesNothing looks for the ghost from a process of the same user in
+// the same pod.
+func TestOutsideSeesNothing(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	term := p.terminal("ghost")
+	term.unlock()
+	term.send("echo swordfish >~/secrets/pw; cp ~/secrets/pw /tmp/pw; echo writ''ten\n")
+	term.expect("written")
+	for _, attack := range []struct{ name, script string }{
+		{"home", "ls ~/secrets/* 2>/dev/null"},
+		{"files", "grep -rs swordfish /home /tmp /run /dev/shm /var/tmp /workspace"},
+		{"process list", "ps -eo args | grep -E '[b]ash.*-l|[r]ole (ghost|keeper)'"},
+		{"roots", "for i in $(seq 1 3000); do cat /proc/$i/root/tmp/pw 2>/dev/null && exit; done; false"},
+		{"environments", "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep TAZPOD_GHOST"},
+		{"signals", "kill -0 -- $(seq 2 3000) 2>/dev/null; kill -9 -1; false"},
+		{"socket", "ls /run/tazpod/control"},
+		{"client", "tazpod-init ghost -- true"},
+	} {
+		r := p.inPod("tazpod", "bash", "-c", attack.script)
+		if r.code == 0 || r.stdout != "" {
+			t.Errorf("%s: status %d, wrote %q; want a failure and nothing", attack.name, r.code, r.stdout)
+		}
+	}
+	term.ready() // and it is still alive
+	term.send("exit\n")
+	term.end()
+}
+
+// TestStandalone uses the image with plain docker.
+func TestStandalone(t *testing.T) {
+	p := newProject(t)
+	start := func(args ...string) {
+		_ = exec.Command("docker", "rm", "-f", p.name).Run() // from the round before
+		run(t, append(append([]string{"docker", "run", "-d", "--name", p.name, "--label", "io.tazpod.test=1",
+			"-v", p.dir + ":/workspace"}, args...), "tazpod/base")...).ok()
+	}
+	start("--cap-add", "SYS_ADMIN")
+	for _, prompt := range []string{"New passphrase: ", "Passphrase: "} {
+		term := onTerminal(t, exec.Command("docker", "exec", "-it", p.name, "tazpod-init", "ghost"))
+		term.expect(prompt)
+		term.send(passphrase + "\n")
+		if prompt == "New passphrase: " {
+			term.expect("Repeat passphrase: ")
+			term.send(passphrase + "\n")
+		}
+		term.ready()
+		term.send("echo alone >>~/secrets/alone; wc -l ~/secrets/alone; exit 5\n")
+		if prompt == "Passphrase: " {
+			term.expect("2 /home/tazpod/secrets/alone")
+		}
+		equal(t, "status", term.end(), 5)
+	}
+	// The terminal of a docker exec as another user could be read by that user.
+	refused := onTerminal(t, exec.Command("docker", "exec", "-it", "-u", "tazpod", p.name, "tazpod-init", "ghost"))
+	if code := refused.end(); code == 0 || strings.Contains(refused.screen(), "Passphrase: ") {
+		t.Errorf("as user tazpod: status %d: %s", code, refused.screen())
+	}
+	start("--cap-drop", "ALL")
+	term := onTerminal(t, exec.Command("docker", "exec", "-it", p.name, "tazpod-init", "ghost"))
+	equal(t, "status without capabilities", term.end(), wire.ExitPrivileges)
+	for _, text := range []string{"clone", "operation not permitted", "--cap-add SYS_ADMIN"} {
+		if !strings.Contains(term.screen(), text) {
+			t.Errorf("the refusal doesn't say %q: %s", text, term.screen())
+		}
+	}
+	if strings.Contains(term.screen(), "assphrase") {
+		t.Errorf("asked for a passphrase that it can't use: %s", term.screen())
+	}
+}
+
+// TestOpenSSH uses the real client.
+func TestOpenSSH(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	script := filepath.Join(t.TempDir(), "askpass")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho '"+passphrase+"'\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	options := []string{"-F", "none", "-o", "ProxyCommand=" + tazpod + " connect", "-o", "StrictHostKeyChecking=no",
+		"-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"}
+	ssh := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), args[0], append(options, args[1:]...)...)
+		cmd.Dir = p.dir
+		cmd.Env = append(os.Environ(), "SSH_ASKPASS="+script, "SSH_ASKPASS_REQUIRE=force", "DISPLAY=:0")
+		return cmd
+	}
+	output := func(args ...string) string {
+		t.Helper()
+		out, err := ssh(args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	equal(t, "exec", output("ssh", "ghost@pod", "echo $TAZPOD_GHOST; echo over ssh >secrets/ssh"), "1\n")
+	equal(t, "status", ssh("ssh", "ghost@pod", "exit 42").Run().(*exec.ExitError).ExitCode(), 42)
+	term := onTerminal(t, ssh("ssh", "-t", "ghost@pod"))
+	term.ready()
+	term.send("tty; exit 6\n")
+	term.expect("/dev/pts/0")
+	equal(t, "status with a terminal", term.end(), 6)
+	local := filepath.Join(t.TempDir(), "copy")
+	output("scp", "ghost@pod:secrets/ssh", local)
+	text, err := os.ReadFile(local)
+	if err != nil || string(text) != "over ssh\n" {
+		t.Errorf("scp copied %q, %v", text, err)
+	}
+	output("scp", local, "ghost@pod:secrets/back")
+	equal(t, "scp back", p.ghost("ghost", "--", "cat", "secrets/back").ok(), "over ssh\n")
+
+	port := fmt.Sprint(20000 + os.Getpid()%20000)
+	server := ssh("ssh", "-L", "127.0.0.1:"+port+":127.0.0.1:8000", "ghost@pod",
+		"cd ~/secrets && exec python3 -m http.server 8000 --bind 127.0.0.1")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for deadline := time.Now().Add(20 * time.Second); len(got) == 0 && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		got, _ = exec.Command("curl", "-sf", "--noproxy", "*", "http://127.0.0.1:"+port+"/ssh").Output()
+	}
+	equal(t, "through -L", string(got), "over ssh\n")
+	_ = server.Process.Kill()
+	_ = server.Wait()
+	p.locked()
+}
+
+// TestStockCryptsetup opens our vault with the reference tool.
+func TestStockCryptsetup(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	image := filepath.Join(p.dir, ".tazpod/vault/vault.img")
+	test := exec.Command("cryptsetup", "open", "--test-passphrase", "--key-file", "-", image)
+	test.Stdin = strings.NewReader(passphrase)
+	if out, err := test.CombinedOutput(); err != nil {
+		t.Errorf("cryptsetup open --test-passphrase: %v: %s", err, out)
+	}
+	dump := run(t, "cryptsetup", "luksDump", image).ok()
+	for _, text := range []string{"Version:       \t2", "aes-xts-plain64", "argon2id"} {
+		if !strings.Contains(dump, text) {
+			t.Errorf("luksDump doesn't say %q:\n%s", text, dump)
+		}
+	}
+}

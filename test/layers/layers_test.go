@@ -1,0 +1,120 @@
+// Package layers checks who may import whom, and what the two programs may
+// depend on.
+package layers
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tazzo/tazpod/"
+
+// order has each half's packages from top to bottom. A package imports only
+// what stands below it in its half, or in shared.
+var (
+	pod = []string{"cmd/tazpod-init", "init/control", "init/pid1", "init/ghost", "init/vault", "init/vault/ext4",
+		"init/luks", "init/steps", "init/sys"}
+	host   = []string{"cmd/tazpod", "launcher/engine", "launcher/image", "launcher/project", "images"}
+	shared = []string{"launcher/dial", "launcher/term", "init/locked", "init/wire"}
+)
+
+// dependencies are the modules that each program may link directly, with the
+// reason. What they need in turn comes with them.
+var dependencies = map[string]map[string]string{
+	"cmd/tazpod-init": {
+		"golang.org/x/crypto":              "SSH server, XTS, argon2",
+		"golang.org/x/sys":                 "system calls",
+		"github.com/alecthomas/kingpin/v2": "command line",
+		"github.com/rs/zerolog":            "events in the pod's log",
+		"github.com/moby/sys/mountinfo":    "which volumes and masks the container has",
+		"github.com/containerd/console":    "raw mode and sizes of terminals",
+		"github.com/ccojocar/zxcvbn-go":    "how good a new passphrase is",
+	},
+	"cmd/tazpod": {
+		"golang.org/x/crypto":              "SSH client",
+		"golang.org/x/sys":                 "terminals and descriptors",
+		"github.com/alecthomas/kingpin/v2": "command line",
+		"github.com/goccy/go-yaml":         "config.yaml, strict and with line numbers",
+		"github.com/containerd/console":    "raw mode and sizes of terminals",
+		"github.com/docker/docker":         "the engine's API",
+		"github.com/docker/cli":            "the engine's contexts and ssh hosts",
+		"github.com/docker/go-connections": "types of the engine's API",
+	},
+}
+
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return strings.Fields(string(out))
+}
+
+// imports are the project's own packages that pkg imports directly.
+func imports(t *testing.T, pkg string) (own, foreign []string) {
+	for _, path := range list(t, "-f", `{{join .Imports "\n"}}`, "./"+pkg) {
+		if rest, ok := strings.CutPrefix(path, module); ok {
+			own = append(own, rest)
+		} else if strings.Contains(strings.Split(path, "/")[0], ".") {
+			foreign = append(foreign, path)
+		}
+	}
+	return own, foreign
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, pkg := range list(t, "./cmd/...", "./init/...", "./launcher/...", "./images/...") {
+		pkg := strings.TrimPrefix(pkg, module)
+		var half []string
+		for _, h := range [][]string{pod, host, shared} {
+			if slices.Contains(h, pkg) {
+				half = h
+			}
+		}
+		if half == nil {
+			t.Errorf("%s stands in no list: add it here and to ARCHITECTURE.md", pkg)
+			continue
+		}
+		own, _ := imports(t, pkg)
+		for _, imported := range own {
+			below := slices.Index(half, imported) > slices.Index(half, pkg)
+			if !below && (!slices.Contains(shared, imported) || slices.Contains(shared, pkg)) {
+				t.Errorf("%s imports %s, which doesn't stand below it", pkg, imported)
+			}
+		}
+	}
+}
+
+func TestDependenciesAreListed(t *testing.T) {
+	for program, allowed := range dependencies {
+		used := map[string]bool{}
+		for _, pkg := range list(t, "-deps", "./"+program) {
+			pkg, ok := strings.CutPrefix(pkg, module)
+			if !ok {
+				continue
+			}
+			_, foreign := imports(t, pkg)
+			for _, path := range foreign {
+				found := false
+				for m := range allowed {
+					if path == m || strings.HasPrefix(path, m+"/") {
+						found, used[m] = true, true
+					}
+				}
+				if !found {
+					t.Errorf("%s: %s imports %s, which is on no list", program, pkg, path)
+				}
+			}
+		}
+		for m := range allowed {
+			if !used[m] {
+				t.Errorf("%s doesn't use %s any more: take it off the list", program, m)
+			}
+		}
+	}
+}
