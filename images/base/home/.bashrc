@@ -1,0 +1,44 @@
+# Interactive shells of a pod and of its ghosts. In a ghost TAZPOD_GHOST is 1,
+# and this home, history included, is RAM that is zeroed at the end.
+case $- in *i*) ;; *) return ;; esac
+
+HISTCONTROL=ignoreboth
+HISTSIZE=10000
+HISTFILESIZE=10000
+shopt -s histappend checkwinsize globstar
+
+export EDITOR=nvim PAGER=less LESS=-FRX
+export FZF_DEFAULT_COMMAND='fd --type file --hidden --exclude .git'
+
+# A terminal that is unknown here still has colours.
+__tazpod_terminfo() {
+	local dir
+	for dir in /etc/terminfo /lib/terminfo /usr/share/terminfo; do
+		[ -e "$dir/${TERM:0:1}/$TERM" ] && return
+	done
+	return 1
+}
+if [ -n "$TERM" ] && ! __tazpod_terminfo; then TERM=xterm-256color; fi
+unset -f __tazpod_terminfo
+
+alias ls='ls --color=auto'
+alias grep='grep --color=auto'
+alias ll='eza --long --all --group'
+alias la='eza --all'
+alias lt='eza --tree --level=2'
+alias vim=nvim
+
+for __file in /usr/share/bash-completion/bash_completion /usr/share/tazpod/shell/{fzf,zoxide}.bash; do
+	[ -r "$__file" ] && . "$__file"
+done
+unset __file
+
+# The prompt names the pod, and the ghost with its profile when this is one.
+if [ "$TERM" != dumb ] && [ -r /usr/share/tazpod/shell/starship.bash ] && command -v starship >/dev/null; then
+	. /usr/share/tazpod/shell/starship.bash
+else
+	PS1='${TAZPOD_POD_NAME:-pod}:\w\$ '
+	if [ -n "$TAZPOD_GHOST" ]; then
+		PS1='ghost${TAZPOD_PROFILE:++$TAZPOD_PROFILE} '$PS1
+	fi
+fi
