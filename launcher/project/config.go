@@ -1,0 +1,163 @@
+// Package project reads what a project and its user want of a pod: the project's
+// .tazpod/config.yaml, the user's own file, the environment and the command
+// line, in that order of growing weight. It touches no engine and no secret.
+//
+// A project's file comes from whoever wrote the project, who need not be
+// trusted: it may make a pod stricter than the user would, never looser.
+package project
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// Config is everything that is known about the pod of one project.
+type Config struct {
+	Dir     string // absolute path of the project; mounted at wire.Workspace
+	Name    string // of the pod: container name, host name, prompt
+	Image   string // as written; empty when nobody said which
+	Vault   Vault
+	Ghost   Ghost
+	Build   Build
+	Memory  int64    // bytes that the pod may use; 0 for no limit
+	Network string   // the engine's network; empty for its default
+	Ports   []string // as `docker run -p` takes them
+	Notes   []string // things that the user should hear of, for people
+}
+
+// Vault says where the vault is and what a new one is like.
+type Vault struct {
+	Path string // directory, relative to the project
+	Size int64  // bytes
+}
+
+// Ghost says what the ghosts of the pod are like.
+type Ghost struct {
+	Bridges []string // directories below the home that are kept in the vault
+	RAM     int64    // bytes for a ghost's files; 0 for half the pod's memory
+}
+
+// Build says how the project's image is made.
+type Build struct {
+	Dockerfile     string   // relative to the project; empty for the images that come with tazpod
+	Context        string   // directory, relative to the project
+	CACertificates []string // files on the host; nil for those the host itself added
+}
+
+const defaultVaultSize = 256 << 20 // bytes
+
+// Overrides are what the command line says; empty fields say nothing.
+type Overrides struct {
+	Image, Network string
+}
+
+// Load finds the project that dir belongs to and reads all its settings.
+// ErrNone if there is no project.
+func Load(dir string, flags Overrides, env func(string) string) (*Config, error) {
+	root, err := Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{Dir: root, Vault: Vault{Path: wire.VaultDir, Size: defaultVaultSize}}
+	user, err := readUser(env)
+	if err != nil {
+		return nil, err
+	}
+	own, err := read(filepath.Join(root, File))
+	if err != nil {
+		return nil, err
+	}
+	if err := own.mayOnlyTighten(user); err != nil {
+		return nil, err
+	}
+	for _, f := range []*file{user, own} {
+		if err := f.apply(c); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.applyEnv(env); err != nil {
+		return nil, err
+	}
+	c.Image = first(flags.Image, c.Image)
+	c.Network = first(flags.Network, c.Network)
+	if c.Name == "" {
+		c.Name = DefaultName(root)
+	}
+	if err := checkName(c.Name); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Pod is the part of the configuration that goes into the pod.
+func (c *Config) Pod() wire.Pod {
+	p := wire.Pod{Name: c.Name, VaultSize: c.Vault.Size, GhostRAM: c.Ghost.RAM, Bridges: c.Ghost.Bridges}
+	if c.Vault.Path != wire.VaultDir {
+		p.Vault = c.Vault.Path
+	}
+	return p
+}
+
+// VaultFile is the vault's path on the host.
+func (c *Config) VaultFile() string {
+	return filepath.Join(c.Dir, c.Vault.Path, wire.VaultFile)
+}
+
+// applyEnv applies the variables that say the same as keys of the files.
+func (c *Config) applyEnv(env func(string) string) error {
+	c.Name = first(env("TAZPOD_NAME"), c.Name)
+	c.Image = first(env("TAZPOD_IMAGE"), c.Image)
+	c.Network = first(env("TAZPOD_NETWORK"), c.Network)
+	for name, field := range map[string]*int64{
+		"TAZPOD_VAULT_SIZE": &c.Vault.Size,
+		"TAZPOD_GHOST_RAM":  &c.Ghost.RAM,
+		"TAZPOD_MEMORY":     &c.Memory,
+	} {
+		text := env(name)
+		if text == "" {
+			continue
+		}
+		n, err := parseSize(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*field = n
+	}
+	if c.Vault.Size < minVaultSize {
+		return fmt.Errorf("TAZPOD_VAULT_SIZE: %w", errSmallVault)
+	}
+	return nil
+}
+
+// readUser reads the user's own file, if there is one.
+func readUser(env func(string) string) (*file, error) {
+	dir := env("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(dir) {
+		home := env("HOME")
+		if !filepath.IsAbs(home) {
+			return &file{}, nil
+		}
+		dir = filepath.Join(home, ".config")
+	}
+	path := filepath.Join(dir, "tazpod", "config.yaml")
+	f, err := read(path)
+	if os.IsNotExist(err) {
+		return &file{path: path}, nil
+	}
+	if err == nil {
+		f.user = true
+	}
+	return f, err
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

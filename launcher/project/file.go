@@ -1,0 +1,175 @@
+package project
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+const maxFile = 64 << 10 // bytes; no settings are longer
+
+// file is a settings file as written. What a key does stands in apply; pointers
+// tell what was said from what wasn't.
+type file struct {
+	Image  *string `yaml:"image"`
+	Name   *string `yaml:"name"`
+	Memory *string `yaml:"memory"`
+	Vault  struct {
+		Path   *string `yaml:"path"`
+		Size   *string `yaml:"size"`
+		Engine *string `yaml:"engine"`
+	} `yaml:"vault"`
+	Ghost struct {
+		Bridges []string `yaml:"bridges"`
+		RAM     *string  `yaml:"ram"`
+	} `yaml:"ghost"`
+	Build struct {
+		Dockerfile     *string   `yaml:"dockerfile"`
+		Context        *string   `yaml:"context"`
+		CACertificates *[]string `yaml:"ca_certificates"`
+	} `yaml:"build"`
+	Network *string  `yaml:"network"`
+	Ports   []string `yaml:"ports"`
+
+	// Keys of the original TazPod's file that say nothing new here.
+	Version       *string `yaml:"version"`
+	ContainerName *string `yaml:"container_name"` // means name
+	User          *string `yaml:"user"`
+	Features      struct {
+		GhostMode *bool `yaml:"ghost_mode"`
+		Debug     *bool `yaml:"debug"`
+	} `yaml:"features"`
+
+	path string
+	user bool // the user's own file, which may say anything
+}
+
+// read reads and checks the file at path.
+func read(path string) (*file, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s: longer than %d KiB", path, maxFile>>10)
+	}
+	return parse(path, data)
+}
+
+// parse decodes settings strictly: an unknown or repeated key is an error that
+// names file, line and, for a misspelt one, the key that was probably meant.
+func parse(path string, data []byte) (*file, error) {
+	if err := checkKeys(path, data); err != nil {
+		return nil, err
+	}
+	f := &file{path: path}
+	if err := yaml.UnmarshalWithOptions(data, f, yaml.Strict()); err != nil {
+		return nil, located(path, err)
+	}
+	return f, nil
+}
+
+// located puts "file:line: " before a YAML error, in place of the library's
+// excerpt of several lines.
+func located(path string, err error) error {
+	var y yaml.Error
+	if !errors.As(err, &y) || y.GetToken() == nil || y.GetToken().Position == nil {
+		return fmt.Errorf("%s: %s", path, strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	if wrong := (*yaml.TypeError)(nil); errors.As(err, &wrong) {
+		return fmt.Errorf("%s:%d: a value of another kind is wanted here (%s)", path, y.GetToken().Position.Line, wrong.DstType)
+	}
+	message := strings.ReplaceAll(y.GetMessage(), "\n", " ")
+	return fmt.Errorf("%s:%d: %s", path, y.GetToken().Position.Line, message)
+}
+
+// apply adds what the file says to c.
+func (f *file) apply(c *Config) error {
+	wrap := func(key string, err error) error { return fmt.Errorf("%s: %s: %w", f.path, key, err) }
+	set(&c.Image, f.Image)
+	set(&c.Name, f.ContainerName)
+	set(&c.Name, f.Name)
+	set(&c.Network, f.Network)
+	for key, size := range map[string]struct {
+		text *string
+		to   *int64
+	}{
+		"memory":     {f.Memory, &c.Memory},
+		"vault.size": {f.Vault.Size, &c.Vault.Size},
+		"ghost.ram":  {f.Ghost.RAM, &c.Ghost.RAM},
+	} {
+		if size.text == nil {
+			continue
+		}
+		n, err := parseSize(*size.text)
+		if err != nil {
+			return wrap(key, err)
+		}
+		*size.to = n
+	}
+	if c.Vault.Size < minVaultSize {
+		return wrap("vault.size", errSmallVault)
+	}
+	for key, path := range map[string]struct {
+		text *string
+		to   *string
+	}{
+		"vault.path":       {f.Vault.Path, &c.Vault.Path},
+		"build.dockerfile": {f.Build.Dockerfile, &c.Build.Dockerfile},
+		"build.context":    {f.Build.Context, &c.Build.Context},
+	} {
+		if path.text == nil || *path.text == "" {
+			continue
+		}
+		if !filepath.IsLocal(*path.text) {
+			return wrap(key, fmt.Errorf("%q leads out of the project", *path.text))
+		}
+		*path.to = filepath.Clean(*path.text)
+	}
+	if f.Vault.Engine != nil && *f.Vault.Engine != "auto" && *f.Vault.Engine != "memory" {
+		return wrap("vault.engine", fmt.Errorf("%q is neither auto nor memory", *f.Vault.Engine))
+	}
+	for _, b := range f.Ghost.Bridges {
+		b = strings.TrimPrefix(b, "~/")
+		if !filepath.IsLocal(b) || filepath.Clean(b) == "." {
+			return wrap("ghost.bridges", fmt.Errorf("%q is not a directory below the home, such as .aws", b))
+		}
+		c.Ghost.Bridges = append(c.Ghost.Bridges, filepath.Clean(b))
+	}
+	if f.Build.CACertificates != nil {
+		c.Build.CACertificates = f.certificates(filepath.Dir(filepath.Dir(f.path)))
+	}
+	c.Ports = append(c.Ports, f.Ports...)
+	if f.User != nil && *f.User != "tazpod" {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: user %q is ignored: it is always tazpod in a pod", f.path, *f.User))
+	}
+	return nil
+}
+
+// certificates makes paths absolute; they are relative to base.
+func (f *file) certificates(base string) []string {
+	paths := []string{}
+	for _, p := range *f.Build.CACertificates {
+		if !filepath.IsAbs(p) {
+			p = filepath.Join(base, p)
+		}
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+func set(to *string, from *string) {
+	if from != nil && *from != "" {
+		*to = *from
+	}
+}
