@@ -1,0 +1,208 @@
+package ext4
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/sys"
+)
+
+// Label is the volume name of the images that Build makes.
+const Label = "tazpod"
+
+// features are those that mke2fs gives ext4 by default, plus ea_inode for
+// attributes that fit in no block. Named in full, so that a newer mke2fs or
+// another mke2fs.conf makes the same images. Not among them, because kernels
+// and tools that people still use don't know them: orphan_file and
+// metadata_csum_seed; and inline_data, with which mke2fs -d cuts sparse files
+// short. metadata_csum stays on, though patching inodes then means computing
+// their checksums: it is what lets every later reader notice damage.
+const features = "none,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super," +
+	"large_file,huge_file,dir_nlink,extra_isize,metadata_csum,ea_inode"
+
+const (
+	buildBlock  = 4096     // bytes, one page
+	journalRoom = 16 << 20 // bytes of capacity from which on an image has a journal
+	spareInodes = 1024     // for who mounts the image and adds files
+)
+
+// Build makes an image of capacity bytes that holds the files of the directory
+// tree, in anonymous memory, which the caller wipes and closes. The image is what mke2fs -d makes, with owners translated by ids,
+// and the times and the root's mode, owner and times put right. A tree that
+// changes meanwhile gives an error or an image that Verify finds to differ.
+//
+// It wraps ErrFull when the files don't fit.
+func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.File, error) {
+	capacity -= capacity % buildBlock
+	need, err := measure(ctx, tree)
+	if err != nil {
+		return nil, err
+	}
+	if need.bytes > capacity {
+		return nil, fmt.Errorf("%w: %d bytes in a vault of %d", ErrFull, need.bytes, capacity)
+	}
+	image, err := sys.Memfd("ext4 image")
+	if err != nil {
+		return nil, err
+	}
+	err = image.Truncate(capacity)
+	if err == nil {
+		err = makeFS(ctx, tree, image, capacity, need.inodes)
+	}
+	if err == nil {
+		err = patch(ctx, image, capacity, tree, ids)
+	}
+	if err != nil {
+		return nil, errors.Join(err, sys.Wipe(image), image.Close())
+	}
+	return image, nil
+}
+
+func makeFS(ctx context.Context, tree, image *os.File, capacity int64, inodes int) error {
+	args := []string{
+		"-q", "-F", "-t", "ext4", "-b", strconv.Itoa(buildBlock), "-I", "256", "-m", "0", "-L", Label,
+		"-N", strconv.Itoa(inodes + inodes/4 + spareInodes),
+		"-E", "nodiscard,assume_storage_prezeroed=1", // a fresh memfd is zero: write no tables
+	}
+	if capacity >= journalRoom {
+		args = append(args, "-O", features+",has_journal", "-J", "size=4")
+	} else {
+		args = append(args, "-O", features)
+	}
+	// The path's last dot makes mke2fs see the root's attributes, not a link's.
+	args = append(args, "-d", sys.FdPath(firstFile)+"/.", sys.FdPath(firstFile+1), strconv.FormatInt(capacity/buildBlock, 10))
+	out, err := e2fsprogs(ctx, "mke2fs", []*os.File{tree, image}, args...)
+	if err != nil && (strings.Contains(out, "Could not allocate") || strings.Contains(out, "too big")) {
+		return fmt.Errorf("%w: %s", ErrFull, lastLine(out))
+	}
+	if err != nil {
+		return fmt.Errorf("mke2fs: %w: %s", err, lastLine(out))
+	}
+	return nil
+}
+
+// firstFile is the descriptor under which a child finds the first file that
+// e2fsprogs hands it; the others follow.
+const firstFile = 3
+
+// e2fsprogs runs one of the programs with nothing of our environment and
+// returns what it said. They are found without a PATH, which roles don't have.
+func e2fsprogs(ctx context.Context, name string, files []*os.File, args ...string) (string, error) {
+	path := "/usr/sbin/" + name
+	if _, err := os.Stat(path); err != nil {
+		path = "/sbin/" + name
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.ExtraFiles = files
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return out.String(), err
+}
+
+func lastLine(out string) string {
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	return lines[len(lines)-1]
+}
+
+// size is what a tree takes at least.
+type size struct {
+	inodes int
+	bytes  int64
+}
+
+// measure counts a tree's inodes and bytes. An attribute that may need an inode
+// of its own counts as one.
+func measure(ctx context.Context, tree *os.File) (size, error) {
+	m := &measurement{ctx: ctx, seen: map[fileID]bool{}}
+	d, err := openRoot(tree)
+	if err != nil {
+		return size{}, err
+	}
+	defer d.Close()
+	err = m.dir(d, 0)
+	return m.size, err
+}
+
+type measurement struct {
+	size
+	ctx  context.Context
+	seen map[fileID]bool
+}
+
+func (m *measurement) dir(d folder, depth int) error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	if depth > maxDepth {
+		return &os.PathError{Op: "save", Path: d.path, Err: fmt.Errorf("directories nested deeper than %d", maxDepth)}
+	}
+	if err := m.attrs(d, "."); err != nil {
+		return err
+	}
+	m.inodes++
+	names, err := d.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		st, err := d.stat(name)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			sub, err := d.open(name)
+			if err == nil {
+				err = m.dir(sub, depth+1)
+				sub.Close()
+			}
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+			continue
+		}
+		id := fileID{uint64(st.Dev), st.Ino}
+		if st.Nlink > 1 && m.seen[id] {
+			continue
+		}
+		m.seen[id] = st.Nlink > 1
+		m.inodes++
+		m.bytes += min(st.Blocks*512, st.Size)
+		if err := m.attrs(d, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownInode is the size in bytes of a value from which on it may be kept in an
+// inode of its own; smaller ones can end there too, but only a few at a time.
+const ownInode = 512
+
+func (m *measurement) attrs(d folder, name string) error {
+	attrs, err := d.xattrs(name)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	for _, a := range attrs {
+		if len(a.value) >= ownInode {
+			m.inodes++
+		}
+	}
+	return err
+}
