@@ -1,0 +1,134 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/steps"
+	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/vault/ext4"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+const (
+	defaultSize  = 256 << 20 // bytes
+	smallestSize = 16 << 20  // bytes
+	sizeUnit     = 4096      // bytes
+	// longestPassphrase is what cryptsetup's own prompt takes: longer ones
+	// could never be typed there.
+	longestPassphrase = 512 // bytes
+)
+
+// newKDF is the cost of new keyslots; tests lower it.
+var newKDF = luks.DefaultKDF
+
+// Create makes a vault of size bytes (256 MiB if 0) without files, in the order
+// of a save. It never replaces a file: ErrExists. A passphrase that stock tools
+// could not be given is ErrWeak.
+func Create(ctx context.Context, p Place, pass *locked.Buffer, size int64) error {
+	if err := checkPassphrase(pass); err != nil {
+		return err
+	}
+	if size == 0 {
+		size = defaultSize
+	}
+	if size < smallestSize {
+		return fmt.Errorf("a vault of %d bytes is too small: at least %d MiB", size, smallestSize>>20)
+	}
+	size = (size + sizeUnit - 1) / sizeUnit * sizeUnit
+	lock, err := p.takeLock()
+	if err != nil {
+		return err
+	}
+	defer unlock(lock)
+	p.sweep()
+	if exists, err := Exists(p); err != nil || exists {
+		return errors.Join(err, existing(p, exists))
+	}
+	if err := create(ctx, p, pass, size); err != nil {
+		return fmt.Errorf("create the vault: %w", err)
+	}
+	return nil
+}
+
+func existing(p Place, exists bool) error {
+	if !exists {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", p.path(wire.VaultFile), ErrExists)
+}
+
+func checkPassphrase(pass *locked.Buffer) error {
+	switch {
+	case pass.Len() == 0:
+		return fmt.Errorf("%w: it is empty", ErrWeak)
+	case pass.Len() > longestPassphrase:
+		return fmt.Errorf("%w: it is longer than %d bytes", ErrWeak, longestPassphrase)
+	case bytes.ContainsAny(pass.Bytes(), "\n\x00"):
+		return fmt.Errorf("%w: it contains a line break or a zero byte", ErrWeak)
+	}
+	return nil
+}
+
+func create(ctx context.Context, p Place, pass *locked.Buffer, size int64) (err error) {
+	kdf, err := newKDF()
+	if err != nil {
+		return err
+	}
+	header, key, err := luks.Format(ctx, size, kdf, pass)
+	if err != nil {
+		return err
+	}
+	defer key.Destroy()
+	defer header.Close()
+	root, err := emptyTree(p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close(), os.Remove(root.Name())) }()
+	image, err := ext4.Build(ctx, root, header.Segment.Size, p.ids())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sys.Wipe(image), image.Close()) }()
+	d := &draft{place: p, header: header, key: key, size: size}
+	err = hooked(steps.List{
+		{Name: "create", Do: d.create, Undo: d.discard},
+		{Name: "write", Do: func() error { return d.write(ctx, image) }},
+		{Name: "sync", Do: d.sync},
+		{Name: "verify", Do: func() error { return d.verify(ctx, root) }},
+		{Name: "rename", Do: d.publish},
+	}).Do()
+	if err != nil {
+		return err
+	}
+	if err := hook("publish"); err != nil {
+		return errors.Join(err, d.file.Close())
+	}
+	return errors.Join(d.file.Close(), p.sync())
+}
+
+// emptyTree makes an empty directory that is what a vault's user wants at its
+// top: theirs alone. The caller closes and removes it.
+func emptyTree(p Place) (*os.File, error) {
+	path, err := os.MkdirTemp("", "tazpod-empty-")
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.Open(path)
+	if err == nil {
+		id := int(p.TreeID)
+		if err = errors.Join(root.Chown(id, id), root.Chmod(0o700)); err != nil {
+			root.Close()
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	return root, nil
+}

@@ -1,0 +1,138 @@
+package vault
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/vault/ext4"
+	"github.com/tazzo/tazpod/init/wire"
+	"golang.org/x/sys/unix"
+)
+
+// draft is a new generation that nobody sees as a vault yet.
+type draft struct {
+	place  Place
+	name   string
+	file   *os.File
+	header *luks.Header // its own; the vault's once it is published
+	key    *locked.Buffer
+	size   int64 // bytes, of the file
+}
+
+// create makes the file, under a name that nothing has.
+func (d *draft) create() error {
+	random := make([]byte, 6)
+	rand.Read(random) // never fails
+	d.name = draftPrefix + hex.EncodeToString(random)
+	f, err := d.place.create(d.name)
+	if err != nil {
+		return err
+	}
+	d.file = f
+	return f.Truncate(d.size)
+}
+
+// discard removes the file unless it has become the vault.
+func (d *draft) discard() error {
+	if d.file == nil {
+		return nil
+	}
+	return errors.Join(d.file.Close(), d.place.remove(d.name))
+}
+
+// write encrypts the used blocks of image, and puts the header with their seal
+// in front of them.
+func (d *draft) write(ctx context.Context, image *os.File) error {
+	used, err := ext4.Allocated(image)
+	if err != nil {
+		return err
+	}
+	seal, err := newSealer(d.key, d.header, image)
+	if err != nil {
+		return err
+	}
+	cipher, err := luks.NewCipher(d.key, d.header.Segment.SectorSize)
+	if err != nil {
+		return err
+	}
+	defer cipher.Destroy()
+	for _, r := range used {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := cipher.WriteRange(d.file, d.header.Segment, image, r.Off, r.Len, seal.add); err != nil {
+			return err
+		}
+	}
+	if err := d.header.SetToken(ctx, sealKind, seal.token()); err != nil {
+		return err
+	}
+	return d.header.WriteTo(d.file)
+}
+
+// sync brings it to the disk, and drops it from the page cache so that what is
+// read back comes from there.
+func (d *draft) sync() error {
+	if err := d.file.Sync(); err != nil {
+		return err
+	}
+	_ = unix.Fadvise(int(d.file.Fd()), 0, 0, unix.FADV_DONTNEED) // only advice
+	return nil
+}
+
+// verify reads it all back, as an opening would, and compares it with tree.
+func (d *draft) verify(ctx context.Context, tree *os.File) error {
+	header, err := luks.Read(ctx, d.file)
+	if err != nil {
+		return err
+	}
+	defer header.Close()
+	if same, err := d.header.SameAs(d.file); err != nil || !same || header.Repaired != "" {
+		return errors.Join(err, errors.New("the header differs"))
+	}
+	cipher, err := luks.NewCipher(d.key, header.Segment.SectorSize)
+	if err != nil {
+		return err
+	}
+	defer cipher.Destroy()
+	plain := cipher.Sectors(d.file, header.Segment)
+	seal, err := checkSeal(ctx, d.file, header, d.key, plain)
+	if err != nil {
+		return err
+	}
+	if seal != SealIntact {
+		return fmt.Errorf("its seal is %s", seal)
+	}
+	fs, err := ext4.Open(plain, plain.Size())
+	if err != nil {
+		return err
+	}
+	return fs.Verify(ctx, tree, d.place.ids())
+}
+
+// replace makes it the vault, in the place of the generation that is there.
+func (d *draft) replace() error { return d.place.rename(d.name, wire.VaultFile) }
+
+// publish makes it the vault where there is none: ErrExists if there is.
+func (d *draft) publish() error {
+	fd := d.place.fd()
+	err := unix.Renameat2(fd, d.name, fd, wire.VaultFile, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // the file system can't
+		if err = unix.Linkat(fd, d.name, fd, wire.VaultFile, 0); err == nil {
+			err = d.place.remove(d.name)
+		}
+	}
+	if errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("%s: %w", d.place.path(wire.VaultFile), ErrExists)
+	}
+	return d.place.fail("rename to", wire.VaultFile, err)
+}
+
+// stamp describes the file as it is now.
+func (d *draft) stamp() (stamp, error) { return regular(d.file) }

@@ -1,0 +1,93 @@
+package vault
+
+import (
+	"errors"
+
+	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/vault/ext4"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	ErrPassphrase    = luks.ErrPassphrase
+	ErrNotLUKS       = luks.ErrNotLUKS
+	ErrLUKS1         = luks.ErrLUKS1
+	ErrAbsent        = errors.New("no vault yet")
+	ErrExists        = errors.New("there is a vault already")
+	ErrInUse         = errors.New("in use")
+	ErrChangedOnDisk = errors.New("changed by something else since it was opened")
+	ErrDamaged       = errors.New("damaged vault")     // wraps details
+	ErrUnsupported   = errors.New("unsupported vault") // wraps details
+	ErrMountPoint    = errors.New("a mount point: it can't be replaced by rename")
+	ErrNotAFile      = errors.New("not a regular file")
+	ErrLink          = errors.New("a symbolic link, which is not followed")
+	ErrWeak          = errors.New("unusable passphrase")
+	ErrFull          = ext4.ErrFull
+	ErrClosed        = errors.New("the vault is closed")
+)
+
+// MemoryError says that unlocking takes more memory than the pod may use.
+type MemoryError = luks.MemoryError
+
+// kind adds a sentinel to an error without adding words to it.
+type kind struct {
+	error
+	is error
+}
+
+func (k kind) Unwrap() []error { return []error{k.error, k.is} }
+
+// classify gives what the packages below report the names of this one.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, luks.ErrDamaged), errors.Is(err, luks.ErrTruncated), errors.Is(err, ext4.ErrCorrupt):
+		return kind{err, ErrDamaged}
+	case errors.Is(err, luks.ErrUnsupported), errors.Is(err, ext4.ErrUnsupported):
+		return kind{err, ErrUnsupported}
+	}
+	return err
+}
+
+// hints are the ways out, the most specific error first.
+var hints = []struct {
+	is   error
+	hint string
+}{
+	{ErrPassphrase, "passphrases are case-sensitive; nobody can recover a forgotten one"},
+	{ErrWeak, "choose another one"},
+	{ErrInUse, "close it there first: tazpod lock"},
+	{ErrExists, "open it, or move the file away first"},
+	{ErrAbsent, "open a ghost to create one, or put a vault.img there"},
+	{ErrLUKS1, "convert a copy of it: cryptsetup convert --type luks2 FILE"},
+	{ErrNotLUKS, "put the right file there, or an earlier generation: vault.img.1"},
+	{ErrMountPoint, "mount the directory that holds it instead of the file"},
+	{ErrLink, "move the file itself there"},
+	{ErrNotAFile, "move it away"},
+	{ErrChangedOnDisk, "find out what wrote to it; what was to be saved is still in RAM"},
+	{ErrUnsupported, "open it with cryptsetup and mount, and copy its files into a new vault"},
+	{ErrDamaged, "go back to an earlier generation, vault.img.1 to vault.img.3, or to a backup"},
+	{ErrFull, "remove something from the vault: its size is fixed"},
+	{luks.ErrNoProgram, "install the package cryptsetup-bin in the image"},
+	{unix.ENOSPC, "free some space on the disk of the vault; what was to be saved is still in RAM"},
+	{unix.EDQUOT, "free some of your quota on the disk of the vault; what was to be saved is still in RAM"},
+	{unix.EROFS, "mount the project's directory read-write"},
+	{unix.EACCES, "let the pod's root write to the vault's directory"},
+	{unix.EPERM, "let the pod's root write to the vault's directory"},
+	{unix.ENOENT, "the vault's directory was removed while it was in use; put it back"},
+}
+
+// Hint returns what to do about an error of this package, or "".
+func Hint(err error) string {
+	var memory *MemoryError
+	if errors.As(err, &memory) {
+		return "give the pod more memory, or lower the passphrase's cost: cryptsetup luksConvertKey --pbkdf-memory 65536 FILE"
+	}
+	for _, h := range hints {
+		if errors.Is(err, h.is) {
+			return h.hint
+		}
+	}
+	return ""
+}

@@ -1,0 +1,159 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/vault/ext4"
+	"github.com/tazzo/tazpod/init/wire"
+	"golang.org/x/sys/unix"
+)
+
+// Open fills the empty directory tree with the vault's files and holds the
+// vault's lock until Close. tree must stay open as long; on an error it may
+// hold a part of the files.
+func Open(ctx context.Context, p Place, pass *locked.Buffer, tree *os.File) (*Vault, error) {
+	lock, err := p.takeLock()
+	if err != nil {
+		return nil, err
+	}
+	p.sweep()
+	v := &Vault{place: p, tree: tree, lock: lock}
+	v.info.Path = p.path(wire.VaultFile)
+	if err := v.open(ctx, pass); err != nil {
+		v.key.Destroy()
+		if v.header != nil {
+			v.header.Close()
+		}
+		return nil, errors.Join(err, unlock(lock))
+	}
+	return v, nil
+}
+
+func (v *Vault) open(ctx context.Context, pass *locked.Buffer) error {
+	img, now, err := v.place.openVault()
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	v.onDisk = now
+	if err := v.unlock(ctx, img, pass); err != nil {
+		return fmt.Errorf("%s: %w", img.Name(), classify(err))
+	}
+	if err := v.load(ctx, img); err != nil {
+		return fmt.Errorf("%s: %w", img.Name(), classify(err))
+	}
+	if v.digest, v.info.Used, err = digestTree(ctx, v.tree); err != nil {
+		return err
+	}
+	if v.clean, err = takeFingerprint(ctx, v.tree); err != nil {
+		return err
+	}
+	v.clean.settled = true // nobody else has the tree yet
+	if v.verifier, err = newVerifier(pass); err != nil {
+		return err
+	}
+	v.info.UUID, v.info.Size, v.info.Opened = v.header.UUID, now.size, time.Now()
+	return nil
+}
+
+// unlock gets the volume key.
+func (v *Vault) unlock(ctx context.Context, img *os.File, pass *locked.Buffer) (err error) {
+	if v.header, err = luks.Read(ctx, img); err != nil {
+		return err
+	}
+	if v.header.Repaired != "" {
+		v.note("the %s copy of the vault's header was damaged; the other was used, and the next save mends it", v.header.Repaired)
+	}
+	v.key, err = v.header.Unlock(ctx, pass)
+	return err
+}
+
+// load extracts the files.
+func (v *Vault) load(ctx context.Context, img *os.File) error {
+	cipher, err := luks.NewCipher(v.key, v.header.Segment.SectorSize)
+	if err != nil {
+		return err
+	}
+	defer cipher.Destroy()
+	plain := cipher.Sectors(img, v.header.Segment)
+	if v.info.Seal, err = checkSeal(ctx, img, v.header, v.key, plain); err != nil {
+		return err
+	}
+	switch v.info.Seal {
+	case SealForeign:
+		v.note("another program has written to the vault since it was sealed here")
+	case SealBroken:
+		v.note("the vault's data differ from their seal: they were damaged or tampered with")
+	}
+	fs, err := ext4.Open(plain, plain.Size())
+	if errors.Is(err, ext4.ErrNeedsReplay) {
+		return v.loadReplayed(ctx, plain, img)
+	}
+	if err != nil {
+		return err
+	}
+	return v.extract(ctx, fs)
+}
+
+// loadReplayed extracts from a copy in RAM on which e2fsck has finished what
+// another program was in the middle of.
+func (v *Vault) loadReplayed(ctx context.Context, plain *luks.Sectors, img *os.File) (err error) {
+	image, err := sys.Memfd("replay")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sys.Wipe(image), image.Close()) }()
+	if err := plain.DecryptTo(image, img); err != nil {
+		return err
+	}
+	if err := ext4.Replay(ctx, image); err != nil {
+		return kind{err, ErrDamaged}
+	}
+	v.note("the vault was not closed cleanly by another program; its journal was replayed")
+	fs, err := ext4.Open(image, plain.Size())
+	if err != nil {
+		return err
+	}
+	return v.extract(ctx, fs)
+}
+
+func (v *Vault) extract(ctx context.Context, fs *ext4.FS) error {
+	stats, err := fs.Extract(ctx, v.tree, v.place.ids())
+	if err != nil {
+		return err
+	}
+	if stats.Special > 0 {
+		v.note("%d devices, sockets or FIFOs in the vault are left out, and gone after the next save", stats.Special)
+	}
+	if stats.LostAttrs > 0 {
+		v.note("%d extended attributes can't be held in RAM on this kernel, and are gone after the next save", stats.LostAttrs)
+	}
+	return v.adoptRoot()
+}
+
+// adoptRoot makes the top of the tree writable for the vault's user: in a file
+// system as mke2fs makes it by itself, it belongs to root.
+func (v *Vault) adoptRoot() error {
+	return sys.Control(v.tree, func(fd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Uid != 0 {
+			return err
+		}
+		id := int(v.place.TreeID)
+		if err := unix.Fchown(fd, id, id); err != nil {
+			return err
+		}
+		return unix.UtimesNanoAt(fd, "", []unix.Timespec{st.Atim, st.Mtim}, unix.AT_EMPTY_PATH)
+	})
+}
+
+func (v *Vault) note(format string, args ...any) {
+	v.info.Notes = append(v.info.Notes, fmt.Sprintf(format, args...))
+}

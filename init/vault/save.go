@@ -1,0 +1,225 @@
+package vault
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/tazzo/tazpod/init/steps"
+	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/vault/ext4"
+	"golang.org/x/sys/unix"
+)
+
+// A save, under the lock. Killed before the rename it leaves the old generation
+// and perhaps a draft, which the next opening removes; after it, the new one.
+//
+//	digest   nothing to do if the content is what is on disk
+//	build    tree → plain image in RAM (mke2fs)
+//	create   vault.img.new-…, O_EXCL
+//	write    encrypted blocks, then the header with their seal
+//	sync     fsync of the draft
+//	verify   read back from disk, decrypt, compare with the tree
+//	check    vault.img is still the generation that we opened
+//	keep     vault.img → vault.img.1 by link
+//	rename   vault.img.new-… → vault.img
+//	publish  fsync of the directory
+//
+// The tree may change meanwhile. What was written is compared with the tree,
+// and the tree's metadata with what it was at the start: if either differs, the
+// save starts over with a snapshot of the tree, a copy in RAM that stands still.
+
+// errMoving says that the tree changed while it was being read.
+var errMoving = errors.New("the files are changing")
+
+// hook is called before each step; tests fail or die there.
+var hook = func(step string) error { return nil }
+
+// Changed says whether the tree differs from what is on disk, by metadata: it
+// is cheap and misses writes through a shared mapping, which Save finds.
+func (v *Vault) Changed() (bool, error) {
+	v.saving.Lock()
+	defer v.saving.Unlock()
+	if v.key == nil {
+		return false, ErrClosed
+	}
+	now, err := takeFingerprint(context.Background(), v.tree)
+	if errors.Is(err, unix.ENOENT) { // something was removed while we looked
+		return true, nil
+	}
+	return !v.clean.settled || now.sum != v.clean.sum, err
+}
+
+// Save writes the tree's files to disk as a new generation. saved is false when
+// the content is already there. An error means that the generation on disk is
+// the old one, whole, unless it comes from the last fsync.
+func (v *Vault) Save(ctx context.Context) (saved bool, err error) {
+	v.saving.Lock()
+	defer v.saving.Unlock()
+	if v.key == nil {
+		return false, ErrClosed
+	}
+	saved, err = v.saveLive(ctx)
+	if errors.Is(err, errMoving) {
+		saved, err = v.saveSnapshot(ctx)
+	}
+	if err != nil {
+		return false, fmt.Errorf("save the vault: %w", classify(err))
+	}
+	return saved, nil
+}
+
+// saveLive reads the tree itself, and gives up with errMoving when it changes.
+func (v *Vault) saveLive(ctx context.Context) (bool, error) {
+	before, err := v.settle(ctx)
+	if err != nil {
+		return false, moving(err)
+	}
+	still := func(err error) error {
+		after, walkErr := takeFingerprint(ctx, v.tree)
+		if walkErr != nil || !before.settled || after.sum != before.sum {
+			return errors.Join(errMoving, err, walkErr)
+		}
+		return err
+	}
+	return v.saveTree(ctx, v.tree, before, still)
+}
+
+// saveSnapshot reads a copy of the tree that stands still.
+func (v *Vault) saveSnapshot(ctx context.Context) (bool, error) {
+	before, err := takeFingerprint(ctx, v.tree)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return false, err
+	}
+	snap, err := takeSnapshot(ctx, v.tree)
+	if err != nil {
+		return false, fmt.Errorf("copy the files to save: %w", err)
+	}
+	saved, err := v.saveTree(ctx, snap.File, before, func(err error) error { return err })
+	return saved, errors.Join(err, snap.wipe())
+}
+
+// settle takes the fingerprint of a tree that was quiet for a moment, if it is
+// quiet at all.
+func (v *Vault) settle(ctx context.Context) (fingerprint, error) {
+	f, err := takeFingerprint(ctx, v.tree)
+	if err == nil && !f.settled {
+		time.Sleep(tick + tick/4)
+		f, err = takeFingerprint(ctx, v.tree)
+	}
+	return f, err
+}
+
+// moving tells the errors of reading a tree that changes under one's hands.
+func moving(err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return errors.Join(errMoving, err)
+	}
+	return err
+}
+
+// saveTree saves the files of tree, whose metadata is before. still turns the
+// error of a step that read the tree, or nil, into errMoving if the tree changed.
+func (v *Vault) saveTree(ctx context.Context, tree *os.File, before fingerprint, still func(error) error) (saved bool, err error) {
+	digest, used, err := digestTree(ctx, tree)
+	if err := still(err); err != nil {
+		return false, err
+	}
+	if digest == v.digest {
+		v.clean = before
+		return false, nil
+	}
+	image, err := ext4.Build(ctx, tree, v.header.Segment.Size, v.place.ids())
+	if err != nil {
+		return false, still(err)
+	}
+	defer func() { err = errors.Join(err, sys.Wipe(image), image.Close()) }()
+	header, err := v.header.Clone()
+	if err != nil {
+		return false, err
+	}
+	d := &draft{place: v.place, header: header, key: v.key, size: v.onDisk.size}
+	err = v.steps(ctx, d, image, func() error { return still(d.verify(ctx, tree)) }).Do()
+	if err != nil {
+		return false, errors.Join(err, header.Close())
+	}
+	return true, v.published(d, digest, used, before)
+}
+
+// steps are the part of a save that touches the disk.
+func (v *Vault) steps(ctx context.Context, d *draft, image *os.File, verify func() error) steps.List {
+	return hooked(steps.List{
+		{Name: "create", Do: d.create, Undo: d.discard},
+		{Name: "write", Do: func() error { return d.write(ctx, image) }},
+		{Name: "sync", Do: d.sync},
+		{Name: "verify", Do: verify},
+		{Name: "check", Do: v.check},
+		{Name: "keep", Do: v.keep},
+		{Name: "rename", Do: d.replace},
+	})
+}
+
+// hooked lets tests in before each step.
+func hooked(list steps.List) steps.List {
+	for i, s := range list {
+		list[i].Do = func() error {
+			if err := hook(s.Name); err != nil {
+				return err
+			}
+			return s.Do()
+		}
+	}
+	return list
+}
+
+// check refuses to replace anything but the generation that we know: a save by
+// another machine, whose locks don't reach us, or another tool's work.
+func (v *Vault) check() error {
+	f, now, err := v.place.openVault()
+	if errors.Is(err, ErrAbsent) {
+		return nil // nothing would be lost
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	same, err := v.header.SameAs(f)
+	if err == nil && (now != v.onDisk || !same) {
+		err = fmt.Errorf("%s: %w", f.Name(), ErrChangedOnDisk)
+	}
+	return err
+}
+
+func (v *Vault) keep() error {
+	if time.Since(v.kept) < keepEvery {
+		return nil
+	}
+	if err := v.place.keep(); err != nil {
+		return err
+	}
+	v.kept = time.Now()
+	return nil
+}
+
+// published takes note of the new generation, then makes its name last.
+func (v *Vault) published(d *draft, digest [sha256.Size]byte, used int64, before fingerprint) error {
+	now, err := d.stamp()
+	err = errors.Join(err, v.header.Close(), d.file.Close())
+	v.header, v.onDisk = d.header, now
+	v.digest, v.clean = digest, before
+	v.state.Lock()
+	v.info.Saved, v.info.Used = time.Now(), used
+	v.state.Unlock()
+	if hookErr := hook("publish"); hookErr != nil {
+		err = errors.Join(err, hookErr)
+	} else {
+		err = errors.Join(err, v.place.sync())
+	}
+	if err != nil {
+		v.digest, v.clean = [sha256.Size]byte{}, fingerprint{} // so that it is tried again
+	}
+	return err
+}

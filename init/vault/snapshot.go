@@ -1,0 +1,211 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/tazzo/tazpod/init/sys"
+	"golang.org/x/sys/unix"
+)
+
+// snapshot is a copy of a tree that nobody else can see: a mount in RAM that is
+// attached nowhere. Each file in it is as it was at one moment, if its writer
+// ever pauses for as long as copying it takes.
+type snapshot struct {
+	*os.File
+	names map[uint64]string // first name of files with several, by inode of the source
+}
+
+// steadyTries is how often a file that is being written is copied again.
+const steadyTries = 3
+
+// takeSnapshot copies tree. The caller wipes it.
+func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
+	mount, err := ramMount()
+	if err != nil {
+		return nil, err
+	}
+	// The mount's own descriptor only names a place.
+	fd, err := unix.Openat(int(mount.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("openat", err), mount.Close())
+	}
+	mount.Close()
+	s := &snapshot{os.NewFile(uintptr(fd), "snapshot"), map[uint64]string{}}
+	var dirs []*entry // finished last, inner ones first: making entries changes times
+	err = walk(ctx, tree, func(e *entry) error {
+		err := s.copy(e)
+		if err == nil && e.kind() == unix.S_IFDIR {
+			attrs, attrErr := e.attributes()
+			dirs = append(dirs, &entry{path: e.path, Stat_t: e.Stat_t})
+			err = errors.Join(attrErr, s.setAttributes(e.path, attrs))
+		}
+		if e.path != "." && errors.Is(err, unix.ENOENT) {
+			return nil // removed since the directory was listed
+		}
+		return err
+	})
+	for i := len(dirs) - 1; i >= 0 && err == nil; i-- {
+		err = s.finish(dirs[i])
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.wipe())
+	}
+	return s, nil
+}
+
+// ramMount makes a file system in RAM that is never swapped: tmpfs where it can
+// be told so (Linux 6.4) or nothing swaps, else ramfs.
+func ramMount() (*os.File, error) {
+	const attributes = sys.NoSUID | sys.NoDev | sys.NoExec
+	mount, err := sys.NewMount("tmpfs", attributes, "mode=0700", "noswap")
+	if !errors.Is(err, unix.EINVAL) {
+		return mount, err
+	}
+	if swaps, err := os.ReadFile("/proc/swaps"); err == nil && strings.Count(string(swaps), "\n") <= 1 {
+		return sys.NewMount("tmpfs", attributes, "mode=0700")
+	}
+	return sys.NewMount("ramfs", attributes, "mode=0700")
+}
+
+// at names the copy of path for the calls that take no descriptor. Nobody but
+// us makes names in a snapshot, and it has no links that lead out of the last
+// component.
+func (s *snapshot) at(path string) string { return sys.FdPath(int(s.Fd())) + "/" + path }
+
+func (s *snapshot) fd() int { return int(s.Fd()) }
+
+func (s *snapshot) copy(e *entry) error {
+	if e.special() || e.path == "." {
+		return nil
+	}
+	if e.kind() == unix.S_IFDIR {
+		return e.fail("mkdir", unix.Mkdirat(s.fd(), e.path, 0o700))
+	}
+	if first, again := s.names[e.Ino]; again && e.Nlink > 1 {
+		return e.fail("link", unix.Linkat(s.fd(), first, s.fd(), e.path, 0))
+	}
+	if e.kind() == unix.S_IFLNK {
+		target := make([]byte, unix.PathMax)
+		n, err := unix.Readlinkat(int(e.dir.Fd()), e.name, target)
+		if err == nil {
+			err = unix.Symlinkat(string(target[:n]), s.fd(), e.path)
+		}
+		if err != nil {
+			return e.fail("symlink", err)
+		}
+	} else if err := s.copyFile(e); err != nil {
+		return err
+	}
+	s.names[e.Ino] = e.path
+	attrs, err := e.attributes()
+	return errors.Join(err, s.setAttributes(e.path, attrs), s.finish(e))
+}
+
+// copyFile copies a regular file until it was quiet meanwhile, or often enough.
+// It leaves in e what the file was like at the end.
+func (s *snapshot) copyFile(e *entry) error {
+	fd, err := unix.Openat(int(e.dir.Fd()), e.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return e.fail("open", err)
+	}
+	src := os.NewFile(uintptr(fd), e.path)
+	defer src.Close()
+	fd, err = unix.Openat(s.fd(), e.path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return e.fail("copy", err)
+	}
+	dst := os.NewFile(uintptr(fd), e.path)
+	defer dst.Close()
+	for range steadyTries {
+		var before unix.Stat_t
+		if err := unix.Fstat(int(src.Fd()), &before); err != nil {
+			return e.fail("stat", err)
+		}
+		if before.Mode&unix.S_IFMT != unix.S_IFREG {
+			return e.fail("open", errMoving)
+		}
+		if err := copyContent(dst, src, before.Size); err != nil {
+			return err
+		}
+		if err := unix.Fstat(int(src.Fd()), &e.Stat_t); err != nil {
+			return e.fail("stat", err)
+		}
+		if e.Size == before.Size && e.Mtim == before.Mtim && e.Ctim == before.Ctim {
+			break
+		}
+	}
+	return nil
+}
+
+// copyContent makes dst what the first size bytes of src are, holes included.
+// It overwrites dst's earlier content before letting go of its pages.
+func copyContent(dst, src *os.File, size int64) error {
+	if err := errors.Join(sys.Wipe(dst), dst.Truncate(0), dst.Truncate(size)); err != nil {
+		return err
+	}
+	buffer := make([]byte, min(max(size, 1), 128<<10))
+	defer clear(buffer)
+	return sys.EachData(src, 0, size, func(offset, length int64) error {
+		for length > 0 {
+			n, err := src.ReadAt(buffer[:min(length, int64(len(buffer)))], offset)
+			if n > 0 {
+				if _, err := dst.WriteAt(buffer[:n], offset); err != nil {
+					return err
+				}
+			}
+			if err == io.EOF { // it became shorter: that shows in its times
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			offset, length = offset+int64(n), length-int64(n)
+		}
+		return nil
+	})
+}
+
+func (s *snapshot) setAttributes(path string, attrs []attribute) error {
+	for _, a := range attrs {
+		if err := unix.Lsetxattr(s.at(path), a.name, a.value, 0); err != nil {
+			return &os.PathError{Op: "setxattr " + a.name, Path: path, Err: err}
+		}
+	}
+	return nil
+}
+
+// finish gives the copy its owner, mode and times. Attributes that a change of
+// owner drops are set again.
+func (s *snapshot) finish(e *entry) error {
+	if err := unix.Fchownat(s.fd(), e.path, int(e.Uid), int(e.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return e.fail("chown", err)
+	}
+	if e.kind() != unix.S_IFLNK {
+		if err := unix.Fchmodat(s.fd(), e.path, e.Mode&0o7777, 0); err != nil {
+			return e.fail("chmod", err)
+		}
+	}
+	times := []unix.Timespec{e.Atim, e.Mtim}
+	return e.fail("set times", unix.UtimesNanoAt(s.fd(), e.path, times, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// wipe zeroes every file of the snapshot and lets its memory go.
+func (s *snapshot) wipe() error {
+	err := walk(context.Background(), s.File, func(e *entry) error {
+		if e.kind() != unix.S_IFREG {
+			return nil
+		}
+		fd, err := unix.Openat(int(e.dir.Fd()), e.name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return e.fail("open", err)
+		}
+		f := os.NewFile(uintptr(fd), e.path)
+		defer f.Close()
+		return sys.Zero(f)
+	})
+	return errors.Join(err, s.Close())
+}

@@ -1,0 +1,250 @@
+package vault
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tazzo/tazpod/init/sys"
+	"golang.org/x/sys/unix"
+)
+
+// entry is one name of a tree, as seen from its open directory.
+type entry struct {
+	dir  *os.File
+	name string // "." for the root
+	path string // from the root, which is "."
+	unix.Stat_t
+}
+
+func (e *entry) kind() uint32 { return e.Mode & unix.S_IFMT }
+
+// special says that the entry has no place in a vault.
+func (e *entry) special() bool {
+	return !slices.Contains([]uint32{unix.S_IFDIR, unix.S_IFREG, unix.S_IFLNK}, e.kind())
+}
+
+func (e *entry) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: e.path, Err: err}
+}
+
+// proc is the entry's path for calls without a form with a descriptor; none of
+// those used follows a link in the last component.
+func (e *entry) proc() string { return sys.FdPath(int(e.dir.Fd())) + "/" + e.name }
+
+// walk visits a tree: directories before what is in them, names in order.
+func walk(ctx context.Context, root *os.File, visit func(*entry) error) error {
+	return walkDir(ctx, root, ".", ".", visit)
+}
+
+func walkDir(ctx context.Context, parent *os.File, name, at string, visit func(*entry) error) error {
+	e := &entry{dir: parent, name: name, path: at}
+	fd, err := unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return e.fail("open", err)
+	}
+	dir := os.NewFile(uintptr(fd), at)
+	defer dir.Close()
+	if err := e.fail("stat", unix.Fstat(fd, &e.Stat_t)); err != nil {
+		return err
+	}
+	if err := visit(e); err != nil {
+		return err
+	}
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e := &entry{dir: dir, name: name, path: path.Join(at, name)}
+		if err := e.fail("stat", unix.Fstatat(fd, name, &e.Stat_t, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
+			return err
+		}
+		if e.kind() == unix.S_IFDIR {
+			err = walkDir(ctx, dir, name, e.path, visit)
+		} else {
+			err = visit(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fingerprint stands for a tree's metadata. It misses what is written through a
+// shared mapping, which leaves no trace in a file's times on tmpfs.
+type fingerprint struct {
+	sum     [sha256.Size]byte
+	settled bool // nothing can change any more without changing a time
+}
+
+// tick is longer than the kernel's clock for file times stands still.
+const tick = 20 * time.Millisecond
+
+func takeFingerprint(ctx context.Context, tree *os.File) (f fingerprint, err error) {
+	now := time.Now()
+	newest := time.Time{}
+	h := newHasher()
+	err = walk(ctx, tree, func(e *entry) error {
+		h.text(e.path)
+		h.numbers(e.Ino, uint64(e.Mode), uint64(e.Uid), uint64(e.Gid), uint64(e.Size), uint64(e.Nlink), uint64(e.Rdev))
+		h.times(e.Mtim, e.Ctim)
+		if t := time.Unix(e.Ctim.Unix()); t.After(newest) {
+			newest = t
+		}
+		return nil
+	})
+	h.Sum(f.sum[:0])
+	f.settled = now.Sub(newest) > tick
+	return f, err
+}
+
+// digestTree hashes what a vault keeps of a tree: names, content, modes, owners,
+// modification times, attributes, links. used is the size of its files.
+func digestTree(ctx context.Context, tree *os.File) (sum [sha256.Size]byte, used int64, err error) {
+	h := newHasher()
+	buffer := make([]byte, 128<<10)
+	defer clear(buffer)
+	names := map[uint64]string{} // of files with several, by inode
+	err = walk(ctx, tree, func(e *entry) error {
+		if e.special() {
+			return nil
+		}
+		h.text(e.path)
+		h.numbers(uint64(e.Mode), uint64(e.Uid), uint64(e.Gid))
+		h.times(e.Mtim)
+		if e.kind() != unix.S_IFDIR && e.Nlink > 1 {
+			first, again := names[e.Ino]
+			h.text(first)
+			if again {
+				return nil
+			}
+			names[e.Ino] = e.path
+		}
+		if err := h.attributes(e); err != nil {
+			return err
+		}
+		switch e.kind() {
+		case unix.S_IFLNK:
+			n, err := unix.Readlinkat(int(e.dir.Fd()), e.name, buffer)
+			h.text(string(buffer[:max(0, n)]))
+			return e.fail("readlink", err)
+		case unix.S_IFREG:
+			used += e.Size
+			return h.content(e, buffer)
+		}
+		return nil
+	})
+	h.Sum(sum[:0])
+	return sum, used, err
+}
+
+// hasher frames everything that it is fed, so that no two trees look alike.
+type hasher struct{ hash.Hash }
+
+func newHasher() hasher { return hasher{sha256.New()} }
+
+func (h hasher) numbers(list ...uint64) {
+	for _, n := range list {
+		h.Write(binary.BigEndian.AppendUint64(nil, n))
+	}
+}
+
+func (h hasher) times(list ...unix.Timespec) {
+	for _, t := range list {
+		h.numbers(uint64(t.Sec), uint64(t.Nsec))
+	}
+}
+
+func (h hasher) text(s string) {
+	h.numbers(uint64(len(s)))
+	h.Write([]byte(s))
+}
+
+// content hashes a regular file. That it was replaced by something else is an
+// error: the tree is changing.
+func (h hasher) content(e *entry, buffer []byte) error {
+	fd, err := unix.Openat(int(e.dir.Fd()), e.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return e.fail("open", err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return e.fail("stat", err)
+	}
+	if st.Ino != e.Ino || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return e.fail("open", errMoving)
+	}
+	h.numbers(uint64(st.Size))
+	for offset := int64(0); ; {
+		n, err := unix.Pread(fd, buffer, offset)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return e.fail("read", err)
+		}
+		h.Write(buffer[:n])
+		offset += int64(n)
+	}
+}
+
+// attributes hashes an entry's extended attributes, if it has any.
+func (h hasher) attributes(e *entry) error {
+	attrs, err := e.attributes()
+	h.numbers(uint64(len(attrs)))
+	for _, a := range attrs {
+		h.text(a.name)
+		h.numbers(uint64(len(a.value)))
+		h.Write(a.value)
+	}
+	return err
+}
+
+type attribute struct {
+	name  string
+	value []byte
+}
+
+// attributes lists an entry's extended attributes in order.
+func (e *entry) attributes() ([]attribute, error) {
+	const most = 64 << 10 // bytes, of the list and of a value (XATTR_SIZE_MAX)
+	size, err := unix.Llistxattr(e.proc(), nil)
+	if err == unix.ENOTSUP || err == nil && size == 0 {
+		return nil, nil
+	}
+	list := make([]byte, most)
+	if err == nil {
+		size, err = unix.Llistxattr(e.proc(), list)
+	}
+	if err != nil {
+		return nil, e.fail("listxattr", err)
+	}
+	names := strings.FieldsFunc(string(list[:size]), func(r rune) bool { return r == 0 })
+	slices.Sort(names)
+	var attrs []attribute
+	for _, name := range names {
+		value := make([]byte, most)
+		n, err := unix.Lgetxattr(e.proc(), name, value)
+		if err != nil {
+			return nil, e.fail("getxattr "+name, err)
+		}
+		attrs = append(attrs, attribute{name, value[:n]})
+	}
+	return attrs, nil
+}

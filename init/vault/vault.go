@@ -1,0 +1,104 @@
+// Package vault opens and saves vaults with the memory engine: a vault.img,
+// LUKS2 holding ext4, whose files live in a tree in RAM while it is open. It
+// needs no device and no mount, and its cost follows the content.
+//
+// What it writes to disk is only ever encrypted: plain text is in the tree, in
+// files that have no name outside RAM, and nowhere else. The file on disk is at
+// every instant a complete generation (see save.go for the order). It trusts
+// the directory that it is given no further than to hold files: none of them is
+// followed if it is a link, and everything read from them is checked.
+//
+// Headers are read and made by cryptsetup, images are made by mke2fs: both must
+// be installed.
+package vault
+
+import (
+	"crypto/sha256"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/vault/ext4"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// Place is where a vault is and whose its files are.
+type Place struct {
+	Dir          *os.File // the vault's directory, opened without following links
+	Owner, Group int      // of new files in it
+	TreeID       uint32   // uid and gid in the tree of what belongs to wire.UserID in the vault
+	Pod          string   // the pod's name for vault.lock; the host name if empty
+}
+
+func (p Place) path(name string) string { return filepath.Join(p.Dir.Name(), name) }
+
+func (p Place) ids() ext4.IDMap { return ext4.IDMap{Disk: wire.UserID, Tree: p.TreeID} }
+
+// Vault is an open vault. Its methods may be called from several goroutines.
+type Vault struct {
+	place    Place
+	tree     *os.File
+	lock     *os.File
+	verifier *verifier
+
+	saving sync.Mutex // held by what uses the fields below
+	key    *locked.Buffer
+	header *luks.Header
+	onDisk stamp             // the generation that we opened or wrote
+	digest [sha256.Size]byte // of the content of that generation; zero if unknown
+	clean  fingerprint       // of the tree when it had that content
+	kept   time.Time         // when a generation was last kept
+
+	state sync.Mutex // held for moments only
+	info  Info
+}
+
+// Info describes an open vault.
+type Info struct {
+	Path   string
+	UUID   string
+	Size   int64 // bytes, of the file and so of the content at most
+	Used   int64 // bytes of content at the last save
+	Opened time.Time
+	Saved  time.Time // zero if nothing was saved since
+	Seal   Seal
+	Notes  []string // what people should know, found when it was opened
+}
+
+// Info answers at once, also during a save.
+func (v *Vault) Info() Info {
+	v.state.Lock()
+	defer v.state.Unlock()
+	return v.info
+}
+
+// Verify says whether pass is the passphrase that the vault was opened with. It
+// takes about 50 ms, one call after the other.
+func (v *Vault) Verify(pass *locked.Buffer) bool { return v.verifier.check(pass) }
+
+// Close zeroes the keys and releases the lock. It neither saves nor touches the
+// tree, and waits for a save that is under way.
+func (v *Vault) Close() error {
+	v.saving.Lock()
+	defer v.saving.Unlock()
+	if v.key == nil {
+		return nil
+	}
+	v.key.Destroy()
+	v.key = nil
+	v.verifier.destroy()
+	return errors.Join(v.header.Close(), unlock(v.lock))
+}
+
+// Exists says whether there is a vault file, whatever is in it.
+func Exists(p Place) (bool, error) {
+	_, err := p.stat(wire.VaultFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
