@@ -76,9 +76,6 @@ func (l *lister) blocks() error {
 			if err := l.readFull(block, int64(r.physical+i)*bs); err != nil {
 				return err
 			}
-			if err := l.checksum(block); err != nil {
-				return err
-			}
 			if err := l.entries(block, r.logical+i == 0); err != nil {
 				return err
 			}
@@ -103,16 +100,13 @@ func (l *lister) inline() error {
 	return l.entries(more, false)
 }
 
-// checksum checks a block that ends in the entry made to hold one.
-func (l *lister) checksum(block []byte) error {
-	if !l.super.csum() {
+// checksum checks a block whose last entry, made to hold a checksum, is tail.
+// A hash tree's blocks may have the remains of one: no entry leads to those.
+func (l *lister) checksum(block, tail []byte) error {
+	if !l.super.csum() || le.Uint32(tail) != 0 || tail[6] != 0 || tail[7] != 0xDE {
 		return nil
 	}
-	tail := block[len(block)-12:]
-	if le.Uint32(tail) != 0 || le.Uint16(tail[4:]) != 12 || tail[6] != 0 || tail[7] != 0xDE {
-		return nil // a block of a hash tree
-	}
-	if crc(l.inodeSeed(l.n.num, l.n.raw), block[:len(block)-12]) != le.Uint32(tail[8:]) {
+	if crc(l.inodeSeed(l.n.num, l.n.raw), block[:len(block)-len(tail)]) != le.Uint32(tail[8:]) {
 		return corrupt("checksum of directory %d", l.n.num)
 	}
 	return nil
@@ -131,9 +125,6 @@ func (l *lister) entries(b []byte, first bool) error {
 			size = 1 << 16
 		}
 		nameLen := int(rest[6])
-		if l.super.incompat&incompatFiletype == 0 && rest[7] != 0 {
-			return corrupt("entry of directory %d", l.n.num)
-		}
 		if size < 8 || size%4 != 0 || size > len(rest) || nameLen > size-8 {
 			return corrupt("entry of directory %d", l.n.num)
 		}
@@ -143,6 +134,11 @@ func (l *lister) entries(b []byte, first bool) error {
 				if err := l.entry(name, num); err != nil {
 					return err
 				}
+			}
+		}
+		if size == 12 && size == len(rest) && int64(len(b)) == l.super.blockSize {
+			if err := l.checksum(b, rest); err != nil {
+				return err
 			}
 		}
 		at += size

@@ -82,8 +82,9 @@ func acl(uid uint32) []byte {
 	return b
 }
 
-// fillTree makes a file of every kind in dir. big adds what takes a while.
-func fillTree(t testing.TB, dir string, big bool) {
+// fillTree makes a file of every kind in dir; many is how many small files are
+// in one directory, large how many bytes in one file.
+func fillTree(t testing.TB, dir string, many, large int) {
 	t.Helper()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	random := rand.NewChaCha8([32]byte{1})
@@ -133,7 +134,7 @@ func fillTree(t testing.TB, dir string, big bool) {
 
 	must(t, unix.Setxattr(at("small"), "user.note", []byte("value"), 0))
 	must(t, unix.Setxattr(at("small"), "user.empty", nil, 0))
-	must(t, unix.Setxattr(at("dir"), "user.long", data[:3000], 0))
+	must(t, unix.Setxattr(at("dir"), "user.long", data[:900], 0))
 	must(t, unix.Setxattr(at("block"), "security.tazpod", data[:40], 0))
 	must(t, unix.Lsetxattr(at("short link"), "trusted.link", []byte("on a link"), 0))
 	must(t, unix.Setxattr(at("empty"), "system.posix_acl_access", acl(treeID), 0))
@@ -145,14 +146,11 @@ func fillTree(t testing.TB, dir string, big bool) {
 		must(t, os.Lchown(at(name), treeID, treeID))
 	}
 	must(t, os.Lchown(at("block"), 123456, 70000))
-	if big {
-		must(t, os.Mkdir(at("many"), 0o755))
-		for i := range 2000 {
-			write(t, at(fmt.Sprintf("many/file number %04d", i)), data[i:i+500], 0o600)
-		}
-		large := bytes.Repeat(data, 10)
-		write(t, at("large"), large, 0o600)
+	must(t, os.Mkdir(at("many"), 0o755))
+	for i := range many {
+		write(t, at(fmt.Sprintf("many/file number %04d", i)), data[i:i+500], 0o600)
 	}
+	write(t, at("large"), bytes.Repeat(data, 10)[:large], 0o600)
 	for name, when := range map[string]unix.Timespec{
 		"small": {Sec: 1_700_000_000, Nsec: 123_456_789}, "empty": {Sec: -1_000_000_000, Nsec: 1}, "dir": {Sec: 5_000_000_000, Nsec: 999_999_999},
 		"short link": {Sec: 1_600_000_000, Nsec: 5}, "block": {Sec: 1 << 33, Nsec: 77}, "sparse": {Sec: 1 << 40}, ".": {Sec: 1_650_000_000, Nsec: 42},
@@ -265,7 +263,7 @@ func sameTree(t testing.TB, got, want string) {
 func mke2fs(t testing.TB, size int64, tree string, args ...string) *os.File {
 	t.Helper()
 	need.Command(t, "mke2fs")
-	path := filepath.Join(t.TempDir(), "image")
+	path := filepath.Join(ramDir(t), "image")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	must(t, err)
 	t.Cleanup(func() { f.Close() })
