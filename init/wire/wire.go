@@ -1,7 +1,7 @@
 // Package wire is what both sides of the control channel must agree on: paths,
 // user names, request names, message shapes and exit codes. It imports nothing
-// and does nothing, so that the launcher and the pod can share it without
-// sharing anything else.
+// of the project and does nothing, so that launcher and pod can share it
+// without sharing anything else.
 package wire
 
 // Paths inside a pod. RuntimeDir and the host key are readable by everyone;
@@ -102,7 +102,7 @@ type SessionStatus struct {
 // LockReply answers RequestLock.
 type LockReply struct {
 	Sessions int    `json:"sessions"` // ended by it
-	Saved    bool   `json:"saved"`    // there was something to save, and it was saved
+	Saved    bool   `json:"saved"`    // a vault was open, and all of it is on disk now
 	Error    string `json:"error,omitempty"`
 }
 

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/tazzo/tazpod/init/control"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+var lockCommand = command{"lock", "End every ghost of this pod, save its vault and forget the key.",
+	func(c *kingpin.CmdClause) func() (int, error) {
+		return func() (int, error) {
+			var reply wire.LockReply
+			if err := ask(wire.RequestLock, &reply); err != nil {
+				return wire.ExitFailure, err
+			}
+			if reply.Error != "" {
+				return wire.ExitFailure, &exit{wire.ExitFailure, fmt.Errorf("the vault is not saved: %s", reply.Error),
+					"its content stays in memory and saving is tried again; tazpod-init status tells when it is done"}
+			}
+			return wire.ExitOK, nil
+		}
+	}}
+
+var statusCommand = command{"status", "Tell what is open.",
+	func(c *kingpin.CmdClause) func() (int, error) {
+		asJSON := c.Flag("json", "Print JSON.").Bool()
+		return func() (int, error) {
+			var status wire.Status
+			if err := ask(wire.RequestStatus, &status); err != nil {
+				return wire.ExitFailure, err
+			}
+			if *asJSON {
+				return wire.ExitOK, json.NewEncoder(os.Stdout).Encode(status)
+			}
+			_, err := fmt.Print(status.Text())
+			return wire.ExitOK, err
+		}
+	}}
+
+var doctorCommand = command{"doctor", "Print every guarantee and whether this host gives it.",
+	func(c *kingpin.CmdClause) func() (int, error) {
+		asJSON := c.Flag("json", "Print JSON.").Bool()
+		return func() (int, error) {
+			var checks []wire.Check
+			if err := ask(wire.RequestReport, &checks); err != nil {
+				return wire.ExitFailure, err
+			}
+			code := wire.ExitOK
+			for _, check := range checks {
+				if !check.OK {
+					code = wire.ExitPrivileges
+				}
+			}
+			if *asJSON {
+				return code, json.NewEncoder(os.Stdout).Encode(checks)
+			}
+			for _, check := range checks {
+				fmt.Println(check.Text())
+			}
+			return code, nil
+		}
+	}}
+
+var healthcheckCommand = command{"healthcheck", "Succeed if the pod's supervisor answers.",
+	func(c *kingpin.CmdClause) func() (int, error) {
+		return func() (int, error) {
+			var status wire.Status
+			if err := ask(wire.RequestStatus, &status); err != nil {
+				return wire.ExitFailure, err
+			}
+			if status.Vault.SaveError != "" {
+				return wire.ExitFailure, errors.New("the vault is not saved: " + status.Vault.SaveError)
+			}
+			return wire.ExitOK, nil
+		}
+	}}
+
+// ask sends a request and explains a supervisor that can't be reached.
+func ask(request string, reply any) error {
+	err := control.Ask(request, reply)
+	if err == nil {
+		return nil
+	}
+	if why, hint, ok := control.Unreachable(err); ok {
+		return &exit{wire.ExitFailure, why, hint}
+	}
+	return err
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/control"
+	"github.com/tazzo/tazpod/init/ghost"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// configFD is where the first process of the pod says how it started serve.
+const configFD = 3
+
+// serve is the supervisor. Its memory holds the volume key and the content of
+// the open vault: it is not dumpable, and locked as far as the pod's limit
+// allows.
+func serve() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl PR_SET_DUMPABLE", err)
+	}
+	unix.Umask(0o077)
+	config, err := podConfig(os.Getenv(wire.EnvPod))
+	if err != nil {
+		return err
+	}
+	os.Clearenv()
+	log := zerolog.New(os.Stderr).With().Timestamp().Logger()
+	lockMemory(log)
+	started, err := startedHow()
+	if err != nil {
+		return err
+	}
+	var refused error
+	if !started.PrivateMounts {
+		refused = &ghost.RefusedError{Call: started.Refused, Errno: syscall.EPERM, Hint: "start the pod with --cap-add SYS_ADMIN"}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return control.Serve(ctx, config, version(), refused, log)
+}
+
+func podConfig(text string) (wire.Pod, error) {
+	var config wire.Pod
+	if text == "" {
+		return config, nil
+	}
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		return config, fmt.Errorf("%s: %w", wire.EnvPod, err)
+	}
+	return config, nil
+}
+
+// started is what the pod's first process says about the mount namespace that
+// it tried to give serve.
+type started struct {
+	PrivateMounts bool   `json:"private_mounts"`
+	Refused       string `json:"refused"` // the call and its error
+}
+
+func startedHow() (started, error) {
+	var s started
+	f := os.NewFile(configFD, "configuration")
+	if f == nil {
+		return s, errors.New("started by hand: only the pod's first process starts it")
+	}
+	defer f.Close()
+	if err := json.NewDecoder(f).Decode(&s); err != nil {
+		return s, fmt.Errorf("configuration: %w", err)
+	}
+	return s, nil
+}
+
+// lockMemory keeps the supervisor out of swap. A pod whose limit is lower still
+// locks each secret on its own.
+func lockMemory(log zerolog.Logger) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil || limit.Max != unix.RLIM_INFINITY {
+		log.Info().Str("event", "memory not locked").Uint64("limit", limit.Max).Msg("only secrets are; add --ulimit memlock=-1")
+		return
+	}
+	err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+	if err == nil {
+		err = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
+	}
+	if err != nil {
+		log.Warn().Str("event", "memory not locked").Err(err).Msg("")
+	}
+}

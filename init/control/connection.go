@@ -1,0 +1,179 @@
+package control
+
+import (
+	"encoding/json"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// connection is one authenticated SSH connection.
+type connection struct {
+	server *server
+	ssh    *ssh.ServerConn
+	lease  *lease // nil for a ControlUser
+
+	live int // sessions that run; guarded by pod.mu
+}
+
+// control answers requests about the pod. It opens no channel.
+func (c *connection) control(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	go func() {
+		for channel := range channels {
+			_ = channel.Reject(ssh.Prohibited, "this user has no sessions") // the carrier may be gone
+		}
+	}()
+	for request := range requests {
+		var reply any
+		switch request.Type {
+		case wire.RequestStatus:
+			reply = c.server.pod.status(c.server.version)
+		case wire.RequestLock:
+			reply = c.server.pod.lock()
+		case wire.RequestReport:
+			reply = c.server.pod.support.Checks
+		default:
+			_ = request.Reply(false, nil)
+			continue
+		}
+		payload, err := json.Marshal(reply)
+		_ = request.Reply(err == nil, payload)
+	}
+}
+
+// sessions serves a connection that gave the passphrase, until its carrier
+// breaks, its last session ends, or it opens none.
+func (c *connection) sessions(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	defer c.lease.drop()
+	timer := time.AfterFunc(firstSession, c.lease.drop)
+	defer timer.Stop()
+	go ssh.DiscardRequests(requests)
+	gone := make(chan struct{})
+	go c.keepalive(gone)
+	var running sync.WaitGroup
+	for channel := range channels {
+		switch channel.ChannelType() {
+		case "session":
+			running.Go(func() { c.session(channel, gone) })
+		case "direct-tcpip":
+			go forward(channel)
+		default:
+			_ = channel.Reject(ssh.UnknownChannelType, "unsupported")
+		}
+	}
+	close(gone) // the carrier broke, or hangUp closed it
+	running.Wait()
+}
+
+// admitted tells whether this connection may start a session: its lease still
+// counts, or another of its sessions runs. Called under pod.mu.
+func (c *connection) admitted() bool {
+	_, leased := c.lease.pod.leases[c.lease]
+	if leased || c.live > 0 {
+		c.live++
+		return true
+	}
+	return false
+}
+
+// done takes a session off the count, and ends the connection with the last:
+// the next ghost takes the passphrase again.
+func (c *connection) done() {
+	p := c.server.pod
+	p.mu.Lock()
+	c.live--
+	last := c.live == 0
+	p.mu.Unlock()
+	if last {
+		c.ssh.Close()
+	}
+}
+
+// keepalive closes a connection whose carrier no longer answers.
+func (c *connection) keepalive(gone <-chan struct{}) {
+	for {
+		select {
+		case <-gone:
+			return
+		case <-time.After(keepaliveEvery):
+		}
+		dead := time.AfterFunc(keepaliveLimit, func() { c.ssh.Close() })
+		_, _, err := c.ssh.SendRequest("keepalive@openssh.com", true, nil)
+		dead.Stop()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// forward connects a channel with a TCP address (RFC 4254 section 7.2). A ghost
+// has the pod's network namespace, so this is the network that it sees.
+func forward(channel ssh.NewChannel) {
+	var to struct {
+		Host       string
+		Port       uint32
+		OriginHost string
+		OriginPort uint32
+	}
+	if err := ssh.Unmarshal(channel.ExtraData(), &to); err != nil {
+		_ = channel.Reject(ssh.ConnectionFailed, "malformed address")
+		return
+	}
+	address := net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))
+	target, err := net.DialTimeout("tcp", address, 10*time.Second)
+	if err != nil {
+		_ = channel.Reject(ssh.ConnectionFailed, err.Error())
+		return
+	}
+	defer target.Close()
+	stream, requests, err := channel.Accept()
+	if err != nil {
+		return
+	}
+	go ssh.DiscardRequests(requests)
+	splice(stream, target.(*net.TCPConn))
+}
+
+// status describes the pod as it is now.
+func (p *pod) status(version string) wire.Status {
+	s := wire.Status{Version: version, Ghosts: []wire.GhostStatus{},
+		Vault: wire.VaultStatus{Path: p.vaultPath(), State: wire.VaultLocked, Size: p.config.VaultSize}}
+	p.mu.Lock()
+	o := p.open
+	for _, r := range p.ghosts {
+		g := wire.GhostStatus{Profile: r.profile, Started: stamp(r.started), Sessions: []wire.SessionStatus{}}
+		for _, a := range r.sessions {
+			g.Sessions = append(g.Sessions, wire.SessionStatus{ID: a.id, Terminal: a.terminal, Started: stamp(a.started)})
+		}
+		s.Ghosts = append(s.Ghosts, g)
+	}
+	p.mu.Unlock()
+	if o == nil {
+		if exists, err := p.vaultExists(); err == nil && !exists {
+			s.Vault.State = wire.VaultAbsent
+		}
+		return s
+	}
+	info := o.vault.Info()
+	s.Vault.State = wire.VaultOpen
+	s.Vault.Size, s.Vault.Used = info.Size, info.Used
+	s.Vault.Opened, s.Vault.Saved = stamp(info.Opened), stamp(info.Saved)
+	changed, err := o.vault.Changed()
+	s.Vault.Changed = changed || err != nil
+	if err := o.lastError(); err != nil {
+		s.Vault.State, s.Vault.SaveError = wire.VaultUnsaved, err.Error()
+	}
+	return s
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,201 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/ghost"
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/vault"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// treePath is where the open vault's content lies, in serve's private mount
+// namespace: nobody else's /run/tazpod/vault shows it.
+const treePath = wire.RuntimeDir + "/vault"
+
+// opened is a vault whose content is in RAM.
+type opened struct {
+	pod   *pod
+	vault *vault.Vault
+	tree  *os.File
+	refs  int // guarded by pod.mu
+
+	saving sync.Mutex    // one save at a time
+	quit   chan struct{} // closed by wipe: no more autosaves
+
+	mu        sync.Mutex
+	saveError error // of the last attempt
+}
+
+// openVault makes the RAM tree and fills it from the vault; create makes the
+// vault first when there is none. Nothing is left behind on failure.
+func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bool) (_ *opened, err error) {
+	place, err := findPlace(p.config.Vault, create)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			place.Dir.Close()
+		}
+	}()
+	place.TreeID, place.Pod = p.support.KernelID, p.config.Name
+	exists, err := vault.Exists(place)
+	if err != nil {
+		return nil, err
+	}
+	if !exists && !create {
+		return nil, vault.ErrAbsent
+	}
+	if err := os.MkdirAll(treePath, 0o700); err != nil {
+		return nil, err
+	}
+	if err := ghost.MountRAM(treePath, 0); err != nil {
+		return nil, err
+	}
+	o := &opened{pod: p, quit: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, o.unmount())
+		}
+	}()
+	o.tree, err = os.Open(treePath)
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		if err := vault.Create(ctx, place, passphrase, p.config.VaultSize); err != nil {
+			return nil, err
+		}
+		p.log.Info().Str("event", "created").Str("vault", p.vaultPath()).Msg("")
+	}
+	o.vault, err = vault.Open(ctx, place, passphrase, o.tree)
+	return o, err
+}
+
+// autosave saves within two seconds of a change, and leaves the disk alone for
+// four times as long as the last save took when changes don't stop.
+func (o *opened) autosave() {
+	wait := time.Second
+	for {
+		select {
+		case <-o.quit:
+			return
+		case <-time.After(wait):
+		}
+		wait = time.Second
+		changed, err := o.vault.Changed()
+		if err != nil {
+			o.note(err)
+			continue
+		}
+		if changed {
+			start := time.Now()
+			_ = o.save() // noted there, and tried again by the next round
+			wait = max(wait, 4*time.Since(start))
+		}
+	}
+}
+
+// save writes a new generation if the content differs from the last one.
+func (o *opened) save() error {
+	o.saving.Lock()
+	defer o.saving.Unlock()
+	start := time.Now()
+	saved, err := o.vault.Save(context.Background())
+	o.note(err)
+	switch log := o.pod.log; {
+	case err != nil:
+		log.Error().Str("event", "save failed").Str("vault", o.pod.vaultPath()).Err(err).Msg("the content stays in RAM; trying again")
+	case saved:
+		log.Info().Str("event", "saved").Str("vault", o.pod.vaultPath()).Dur("took", time.Since(start)).Msg("")
+	}
+	return err
+}
+
+func (o *opened) note(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.saveError = err
+}
+
+func (o *opened) lastError() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.saveError
+}
+
+// wipe zeroes the content, unmounts it and forgets the key. It runs every step
+// whatever fails.
+func (o *opened) wipe() error {
+	close(o.quit)
+	o.saving.Lock() // an autosave that is under way still reads the tree
+	defer o.saving.Unlock()
+	return errors.Join(o.unmount(), o.vault.Close())
+}
+
+func (o *opened) unmount() error {
+	wiped := ghost.Wipe(treePath)
+	if o.tree != nil {
+		wiped = errors.Join(wiped, o.tree.Close())
+	}
+	return errors.Join(wiped, ghost.UnmountRAM(treePath))
+}
+
+// findPlace opens the vault's directory without following a symbolic link, for
+// the project is writable by programs that nobody vetted. create makes what is
+// missing, as the project's owner.
+func findPlace(dir string, create bool) (vault.Place, error) {
+	at, err := os.OpenFile(wire.Workspace, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return vault.Place{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(at.Fd()), &st); err != nil {
+		return vault.Place{}, &os.PathError{Op: "stat", Path: wire.Workspace, Err: err}
+	}
+	place := vault.Place{Owner: int(st.Uid), Group: int(st.Gid)}
+	path := wire.Workspace
+	for _, name := range splitPath(dir) {
+		path += "/" + name
+		next, err := enter(at, name, path, create, place.Owner, place.Group)
+		at.Close()
+		if errors.Is(err, unix.ENOENT) {
+			return vault.Place{}, vault.ErrAbsent
+		}
+		if err != nil {
+			return vault.Place{}, err
+		}
+		at = next
+	}
+	place.Dir = at
+	return place, nil
+}
+
+func enter(at *os.File, name, path string, create bool, uid, gid int) (*os.File, error) {
+	if create {
+		switch err := unix.Mkdirat(int(at.Fd()), name, 0o755); {
+		case err == nil:
+			if err := unix.Fchownat(int(at.Fd()), name, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return nil, &os.PathError{Op: "chown", Path: path, Err: err}
+			}
+		case !errors.Is(err, unix.EEXIST):
+			return nil, &os.PathError{Op: "mkdir", Path: path, Err: err}
+		}
+	}
+	fd, err := unix.Openat(int(at.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("%s is not a directory of its own (a symbolic link?): refusing to keep a vault there", path)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}

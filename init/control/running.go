@@ -1,0 +1,181 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/tazzo/tazpod/init/ghost"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// running is a ghost with its sessions. It starts with the first session and
+// ends with the last one, or when somebody ends it. Its fields are guarded by
+// pod.mu.
+type running struct {
+	pod      *pod
+	profile  string
+	base     string // mount point of its RAM files
+	started  time.Time
+	ready    chan struct{} // closed when ghost or failed is set
+	ghost    *ghost.Ghost
+	failed   error
+	sessions map[int]*attached
+	nextID   int
+	ending   bool
+	ended    chan struct{} // closed when nothing of it is left
+	unsaved  error         // why the vault could not be saved at the end; set before ended
+}
+
+// attached is one session of a ghost.
+type attached struct {
+	*ghost.Session
+	id       int
+	terminal bool
+	started  time.Time
+}
+
+// join starts a session in the ghost of a profile, and the ghost if it isn't
+// there. admit is asked, under pod.mu, whether the caller's passphrase still
+// counts. The caller calls leave when the session is over.
+func (p *pod) join(ctx context.Context, profile string, config ghost.SessionConfig, admit func() bool) (*running, *attached, error) {
+	for {
+		p.mu.Lock()
+		if p.stopping {
+			p.mu.Unlock()
+			return nil, nil, errShutdown
+		}
+		if p.open == nil || !admit() {
+			p.mu.Unlock()
+			return nil, nil, errLocked
+		}
+		r := p.ghosts[profile]
+		if r != nil && r.ending {
+			p.mu.Unlock()
+			<-r.ended
+			continue
+		}
+		first := r == nil
+		if first {
+			r = &running{pod: p, profile: profile, started: time.Now(), ready: make(chan struct{}),
+				ended: make(chan struct{}), sessions: map[int]*attached{}}
+			p.ghosts[profile] = r
+			p.open.refs++
+		}
+		r.nextID++
+		s := &attached{id: r.nextID, terminal: config.Terminal != nil, started: time.Now()}
+		r.sessions[s.id] = s // holds the ghost from now on
+		p.mu.Unlock()
+		if first {
+			r.start(ctx)
+		}
+		<-r.ready
+		err := r.failed
+		if err == nil {
+			s.Session, err = r.ghost.Session(config)
+		}
+		if err != nil {
+			return nil, nil, errors.Join(err, r.leave(s))
+		}
+		event := "joined"
+		if first {
+			event = "ghost started"
+		}
+		p.log.Info().Str("event", event).Str("profile", profile).Int("session", s.id).Bool("terminal", s.terminal).Msg("")
+		return r, s, nil
+	}
+}
+
+func (r *running) start(ctx context.Context) {
+	defer close(r.ready)
+	name := r.profile
+	if name == "" {
+		name = "default"
+	}
+	r.base = wire.RuntimeDir + "/ghost/" + name
+	if r.failed = os.MkdirAll(r.base, 0o700); r.failed != nil {
+		return
+	}
+	config := r.pod.config
+	if r.failed = ghost.MountRAM(r.base, config.GhostRAM); r.failed != nil {
+		return
+	}
+	r.ghost, r.failed = ghost.Start(ctx, ghost.Config{
+		Profile: r.profile, Name: config.Name, Hostname: hostname(config.Name), Base: r.base, Tree: treePath,
+		Workspace: wire.Workspace, Vault: config.Vault, KernelID: r.pod.support.KernelID, Idmap: r.pod.support.Idmap,
+		Bridges: config.Bridges, RAM: config.GhostRAM,
+	})
+	if r.failed != nil {
+		return
+	}
+	go func() { // whatever kills the ghost, its end is the same
+		<-r.ghost.Done()
+		r.end("ghost died")
+	}()
+}
+
+// leave ends a session's hold on the ghost; the last one ends the ghost.
+// It returns when the session no longer counts and, if it was the last, when
+// nothing of the ghost is left; the error is that of the save.
+func (r *running) leave(s *attached) error {
+	r.pod.mu.Lock()
+	delete(r.sessions, s.id)
+	last := len(r.sessions) == 0
+	r.pod.mu.Unlock()
+	r.pod.log.Info().Str("event", "left").Str("profile", r.profile).Int("session", s.id).Dur("after", time.Since(s.started)).Msg("")
+	if !last {
+		return nil
+	}
+	r.end("last session left")
+	<-r.ended
+	return r.unsaved
+}
+
+// end kills the ghost, saves, zeroes and unmounts its RAM files and lets go of
+// the vault. Only the first call does something; ended tells when it is done.
+func (r *running) end(why string) {
+	p := r.pod
+	p.mu.Lock()
+	if r.ending {
+		p.mu.Unlock()
+		return
+	}
+	r.ending = true
+	p.mu.Unlock()
+	<-r.ready
+	start := time.Now()
+	var errs []error
+	if r.ghost != nil {
+		errs = append(errs, r.ghost.Kill())
+	}
+	if r.base != "" {
+		errs = append(errs, ghost.Wipe(r.base), ghost.UnmountRAM(r.base), os.Remove(r.base))
+	}
+	p.log.Info().Str("event", "ghost ended").Str("profile", r.profile).Str("why", why).Dur("took", time.Since(start)).
+		Dur("after", time.Since(r.started)).AnErr("error", errors.Join(errs...)).Msg("")
+	p.mu.Lock()
+	delete(p.ghosts, r.profile)
+	p.mu.Unlock()
+	r.unsaved = p.release()
+	close(r.ended)
+}
+
+// hostname makes a valid host name of a pod's name.
+func hostname(name string) string {
+	clean := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' {
+			return c
+		}
+		return '-'
+	}, strings.ToLower(name))
+	if clean = strings.Trim(clean[:min(len(clean), 63)], "-"); clean == "" {
+		return "ghost"
+	}
+	return clean
+}
+
+func splitPath(path string) []string {
+	return strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
+}

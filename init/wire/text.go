@@ -1,0 +1,55 @@
+package wire
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Text describes the status for people, a line for each thing.
+func (s Status) Text() string {
+	var b strings.Builder
+	line := func(name, value string) {
+		b.WriteString(name + strings.Repeat(" ", max(1, 9-len(name))) + value + "\n")
+	}
+	vault := s.Vault.State
+	switch s.Vault.State {
+	case VaultOpen, VaultUnsaved:
+		vault += ", " + megabytes(s.Vault.Used) + " of " + megabytes(s.Vault.Size) + " used, since " + s.Vault.Opened
+		if s.Vault.Changed {
+			vault += ", with changes that are not saved yet"
+		}
+	}
+	line("vault", s.Vault.Path+": "+vault)
+	if s.Vault.SaveError != "" {
+		line("", "NOT SAVED: "+s.Vault.SaveError)
+	}
+	if len(s.Ghosts) == 0 {
+		line("ghosts", "none")
+	}
+	for _, g := range s.Ghosts {
+		name := g.Profile
+		if name == "" {
+			name = "default"
+		}
+		line("ghost", name+", "+strconv.Itoa(len(g.Sessions))+" session(s), since "+g.Started)
+	}
+	return b.String()
+}
+
+func megabytes(n int64) string {
+	tenths := n * 10 >> 20
+	return strconv.FormatInt(tenths/10, 10) + "." + strconv.FormatInt(tenths%10, 10) + " MiB"
+}
+
+// Text is the check as a row for people.
+func (c Check) Text() string {
+	mark := "ok  "
+	if !c.OK {
+		mark = "NO  "
+	}
+	row := mark + c.Name + ": " + c.Found
+	if !c.OK && c.Hint != "" {
+		row += "\n    hint: " + c.Hint
+	}
+	return row
+}
