@@ -1,0 +1,249 @@
+package pid1
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+type options struct {
+	serve   bool // pid1: also run serve, and the command as the pod's user
+	help    bool
+	group   bool
+	grace   time.Duration // below 0: for ever
+	death   int           // signal, 0 for none
+	rewrite [lastSignal + 1]int
+	remap   [256]int
+	command []string
+	env     []string
+}
+
+const defaultGrace = 10 * time.Second
+
+// envGrace sets the grace period where no flag does.
+const envGrace = "TAZPOD_GRACE"
+
+// parse reads flags up to the first argument that is none: what follows is the
+// command's, dashes and all.
+func parse(args, env []string) (options, error) {
+	o := options{serve: args[0] == "pid1", grace: defaultGrace, env: env}
+	for i := range o.rewrite {
+		o.rewrite[i] = i
+	}
+	for i := range o.remap {
+		o.remap[i] = i
+	}
+	if text, ok := lookup(env, envGrace); ok && text != "" {
+		var err error
+		if o.grace, err = parseGrace(text); err != nil {
+			return o, errors.New(envGrace + ": " + err.Error())
+		}
+	}
+	rest, err := o.flags(args[1:])
+	if err != nil {
+		return o, err
+	}
+	o.command = rest
+	if !o.serve && len(rest) == 0 && !o.help {
+		return o, errors.New("run: no command")
+	}
+	return o, nil
+}
+
+var long = map[string]byte{
+	"group": 'g', "subreaper": 's', "help": 'h',
+	"grace": 't', "rewrite": 'r', "remap": 'e', "parent-death-signal": 'p',
+}
+
+// takesValue lists the flags with a value.
+const takesValue = "trep"
+
+func (o *options) flags(args []string) (rest []string, err error) {
+	for len(args) > 0 {
+		arg := args[0]
+		if len(arg) < 2 || arg[0] != '-' {
+			return args, nil
+		}
+		args = args[1:]
+		if arg == "--" {
+			return args, nil
+		}
+		// next takes the value from behind the flag's letter or =, or from the next argument.
+		next := func(attached string, ok bool) (string, error) {
+			if ok {
+				return attached, nil
+			}
+			if len(args) == 0 {
+				return "", errors.New("flag " + arg + " needs a value")
+			}
+			value := args[0]
+			args = args[1:]
+			return value, nil
+		}
+		if name, ok := strings.CutPrefix(arg, "--"); ok {
+			name, attached, has := strings.Cut(name, "=")
+			letter, known := long[name]
+			if !known || has && strings.IndexByte(takesValue, letter) < 0 {
+				return nil, errors.New("unknown flag " + arg)
+			}
+			value := ""
+			if strings.IndexByte(takesValue, letter) >= 0 {
+				if value, err = next(attached, has); err != nil {
+					return nil, err
+				}
+			}
+			if err := o.set(letter, value); err != nil {
+				return nil, errors.New(arg + ": " + err.Error())
+			}
+			continue
+		}
+		for i := 1; i < len(arg); i++ {
+			letter, value := arg[i], ""
+			valued := strings.IndexByte(takesValue, letter) >= 0
+			if valued {
+				if value, err = next(arg[i+1:], i+1 < len(arg)); err != nil {
+					return nil, err
+				}
+			}
+			if err := o.set(letter, value); err != nil {
+				return nil, errors.New(arg + ": " + err.Error())
+			}
+			if valued {
+				break
+			}
+		}
+	}
+	return nil, nil
+}
+
+func (o *options) set(letter byte, value string) (err error) {
+	switch letter {
+	case 'g':
+		o.group = true
+	case 's': // always
+	case 'h':
+		o.help = true
+	case 't':
+		o.grace, err = parseGrace(value)
+	case 'p':
+		o.death, err = parseSignal(value)
+	case 'r':
+		from, to, ok := strings.Cut(value, ":")
+		if !ok {
+			return errors.New("want FROM:TO")
+		}
+		a, err := parseSignal(from)
+		if err != nil {
+			return err
+		}
+		b := 0
+		if to != "0" {
+			if b, err = parseSignal(to); err != nil {
+				return err
+			}
+		}
+		o.rewrite[a] = b
+	case 'e':
+		from, to, ok := strings.Cut(value, ":")
+		if !ok {
+			to = "0"
+		}
+		a, err := strconv.ParseUint(from, 10, 8)
+		if err != nil {
+			return errors.New("no exit status: " + from)
+		}
+		b, err := strconv.ParseUint(to, 10, 8)
+		if err != nil {
+			return errors.New("no exit status: " + to)
+		}
+		o.remap[a] = int(b)
+	default:
+		return errors.New("unknown flag")
+	}
+	return err
+}
+
+// parseGrace takes a duration, or a plain number of seconds, or "forever".
+func parseGrace(text string) (time.Duration, error) {
+	if text == "forever" {
+		return -1, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return time.Duration(n) * time.Second, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, errors.New("no duration: " + text + " (want 10s, 500ms, 0 or forever)")
+	}
+	return d, nil
+}
+
+// parseSignal takes a number or a name: 15, TERM, SIGTERM, RTMIN+1, RTMAX-1.
+func parseSignal(text string) (int, error) {
+	bad := errors.New("no signal: " + text)
+	if n, err := strconv.Atoi(text); err == nil {
+		if n < 1 || n > lastSignal {
+			return 0, bad
+		}
+		return n, nil
+	}
+	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
+	for _, base := range []struct {
+		name  string
+		first int
+	}{{"RTMIN", 34}, {"RTMAX", lastSignal}} { // as the C library counts
+		offset, ok := strings.CutPrefix(name, base.name)
+		if !ok {
+			continue
+		}
+		n := 0
+		if offset != "" {
+			var err error
+			if n, err = strconv.Atoi(offset); err != nil {
+				return 0, bad
+			}
+		}
+		if n += base.first; n < 34 || n > lastSignal {
+			return 0, bad
+		}
+		return n, nil
+	}
+	if n := unix.SignalNum("SIG" + name); n != 0 {
+		return int(n), nil
+	}
+	return 0, bad
+}
+
+func lookup(env []string, name string) (string, bool) {
+	for _, e := range env {
+		if k, v, ok := strings.Cut(e, "="); ok && k == name {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// with returns env with the variables of set ("NAME=value") replaced and those
+// named in drop left out.
+func with(env, set, drop []string) []string {
+	out := make([]string, 0, len(env)+len(set))
+next:
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		for _, d := range drop {
+			if name == d {
+				continue next
+			}
+		}
+		for _, s := range set {
+			if strings.HasPrefix(s, name+"=") {
+				continue next
+			}
+		}
+		out = append(out, e)
+	}
+	return append(out, set...)
+}

@@ -1,0 +1,77 @@
+// Package pid1 is the first process of a pod, and on its own a small init for
+// any container. It starts its children, reaps every orphan, hands signals on,
+// and ends with the main child's status when nothing is left alive.
+//
+//	tazpod-init pid1 [flags] [--] [CMD…]    CMD as the pod's user, and the supervisor `role serve`
+//	tazpod-init run  [flags] [--] CMD…      CMD alone, as the caller
+//
+//	      signals ──► supervisor (main thread, ppoll) ──► CMD, serve
+//	 ends of orphans ──► reaper (one thread, wait4) ──┘
+//
+// It never uses os/exec, os.StartProcess or os/signal: a second waiter would
+// steal statuses from the reaper. It holds no secret, opens no socket, and
+// trusts its arguments and environment, which come from whoever starts the
+// pod. It trusts nothing that CMD or an orphan does.
+package pid1
+
+import (
+	"strconv"
+	"syscall"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+const usage = `usage: tazpod-init pid1 [flags] [--] [CMD [ARG…]]
+       tazpod-init run  [flags] [--] CMD [ARG…]
+
+pid1 is for the first process of a pod: it runs CMD as the pod's user without
+privileges, beside the supervisor of vault and ghosts. run is for any container:
+it runs CMD as the caller. Both reap orphans, hand signals on to CMD, and end
+with its status (128+n when signal n ended it, 127 when CMD isn't there, 126
+when it can't be executed).
+
+  -t, --grace DURATION  time between SIGTERM and SIGKILL for everything that is
+                        left (10s; TAZPOD_GRACE; "0" kills at once, "forever" never)
+  -g, --group           signals go to CMD's whole process group
+  -r, --rewrite A:B     hand on signal A as B; B 0 drops it (may be repeated)
+  -e, --remap A[:B]     end with status B (0) instead of A (may be repeated)
+  -p, --parent-death-signal SIGNAL
+                        get SIGNAL when the process that started this one ends
+  -s, --subreaper       accepted; adopting orphans needs no flag
+  -h, --help            show this
+`
+
+// Main runs `pid1` or `run` (args[0]) and returns the exit status. Without CMD
+// the pod runs until SIGTERM or SIGINT and then ends with the status of serve:
+// 0 when it ended cleanly, so that `docker stop` of an idle pod is no failure.
+func Main(args []string) int {
+	if len(args) > 1 && args[0] == "run" && args[1] == stageFlag {
+		return stage(args[2:])
+	}
+	o, err := parse(args, syscall.Environ())
+	switch {
+	case err != nil:
+		printError("", err)
+		print2("tazpod: hint: see tazpod-init " + args[0] + " --help\n")
+		return wire.ExitUsage
+	case o.help:
+		_, _ = syscall.Write(1, []byte(usage)) // nobody is left to be told
+		return wire.ExitOK
+	case o.serve && syscall.Geteuid() != 0 && len(o.command) == 0:
+		print2("tazpod: error: pid1 without CMD runs as root, not as uid " + strconv.Itoa(syscall.Geteuid()) + "\n" +
+			"tazpod: hint: leave out --user, or give a CMD: it gets no privileges either way\n")
+		return wire.ExitPrivileges
+	}
+	return supervise(o)
+}
+
+func print2(s string) {
+	_, _ = syscall.Write(2, []byte(s)) // nobody is left to be told
+}
+
+func printError(what string, err error) {
+	if what != "" {
+		what += ": "
+	}
+	print2("tazpod: error: " + what + err.Error() + "\n")
+}

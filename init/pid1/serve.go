@@ -1,0 +1,132 @@
+package pid1
+
+import (
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// StateFile says in JSON how serve is; see State. It is replaced as a whole.
+const StateFile = wire.RuntimeDir + "/serve.json"
+
+// State is the content of StateFile. A crash loop shows as Running false and
+// BackOff above 0, or as Restarts that grow.
+type State struct {
+	Running  bool   `json:"running"`
+	PID      int    `json:"pid"`        // 0 when not running
+	Since    string `json:"since"`      // RFC 3339: of this start, or of the end
+	Restarts int    `json:"restarts"`   // since the pod started
+	BackOff  int64  `json:"back_off"`   // milliseconds until the next start
+	Last     string `json:"last_error"` // how it last ended; empty if it never did
+}
+
+const (
+	firstBackOff = 100 * time.Millisecond
+	lastBackOff  = 10 * time.Second
+	healthy      = time.Minute // of running resets the back-off
+)
+
+// server keeps serve running.
+type server struct {
+	pid     int
+	env     []string
+	started int64 // monotonic
+	next    int64 // monotonic; 0: nothing to start
+	backOff time.Duration
+	state   State
+}
+
+// start forks serve in a mount namespace of its own, where it will mount the
+// vault's content. Where the kernel refuses that, serve starts without and is
+// told, so that it can refuse ghosts and still explain itself.
+func (s *server) start(r *reaper) {
+	s.next, s.started = 0, monotonic()
+	pid, refused, err := 0, "", error(nil)
+	pid, err = s.fork(r, unix.CLONE_NEWNS, `{"private_mounts":true}`)
+	switch err {
+	case unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSYS:
+		call := "unshare CLONE_NEWNS"
+		if err == unix.EACCES { // AppArmor lets the first step pass
+			call = "mount MS_PRIVATE"
+		}
+		refused = call + ": " + err.Error()
+		note("warn", "private mounts refused", "error", refused)
+		pid, err = s.fork(r, 0, `{"private_mounts":false,"refused":`+string(quote(nil, refused))+`}`)
+	}
+	if err != nil {
+		s.ended("start " + self + " role serve: " + err.Error())
+		return
+	}
+	s.pid = pid
+	s.state.Running, s.state.PID, s.state.BackOff = true, pid, 0
+	s.save()
+}
+
+// fork starts serve with config on descriptor 3. It gets a session of its own:
+// the terminal's keys are not for it.
+func (s *server) fork(r *reaper, unshare uintptr, config string) (int, error) {
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(null)
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return 0, err
+	}
+	defer unix.Close(p[0])
+	_, err = unix.Write(p[1], []byte(config)) // far below what a pipe holds
+	unix.Close(p[1])
+	if err != nil {
+		return 0, err
+	}
+	return r.fork(func() (int, error) {
+		defer setMask(setMask(0))
+		return syscall.ForkExec(self, []string{"tazpod-init", "role", "serve"}, &syscall.ProcAttr{
+			Dir:   "/",
+			Env:   s.env,
+			Files: []uintptr{uintptr(null), uintptr(logFD), uintptr(logFD), uintptr(p[0])},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Unshareflags: unshare},
+		})
+	})
+}
+
+// ended notes how serve ended and when to start it again.
+func (s *server) ended(how string) {
+	now := monotonic()
+	if now-s.started >= int64(healthy) {
+		s.backOff = 0
+	}
+	s.backOff = min(max(2*s.backOff, firstBackOff), lastBackOff)
+	s.pid, s.next = 0, now+int64(s.backOff)
+	s.state.Running, s.state.PID, s.state.Last = false, 0, how
+	s.state.Restarts++
+	s.state.BackOff = s.backOff.Milliseconds()
+	note("error", "serve ended", "error", how, "restart_in", s.backOff.String())
+	s.save()
+}
+
+// save replaces StateFile. Errors only cost healthcheck its knowledge.
+func (s *server) save() {
+	s.state.Since = time.Now().UTC().Format(time.RFC3339)
+	b := append([]byte(`{"running":`), strconv.FormatBool(s.state.Running)...)
+	b = append(b, `,"pid":`+strconv.Itoa(s.state.PID)+`,"since":"`+s.state.Since...)
+	b = append(b, `","restarts":`+strconv.Itoa(s.state.Restarts)+`,"back_off":`+strconv.FormatInt(s.state.BackOff, 10)...)
+	b = append(quote(append(b, `,"last_error":`...), s.state.Last), '}', '\n')
+	_ = unix.Mkdir(wire.RuntimeDir, 0o755)
+	const fresh = StateFile + ".new"
+	_ = unix.Unlink(fresh)
+	fd, err := unix.Open(fresh, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return
+	}
+	_, err = unix.Write(fd, b)
+	unix.Close(fd)
+	if err == nil {
+		_ = unix.Rename(fresh, StateFile)
+	}
+}

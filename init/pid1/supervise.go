@@ -1,0 +1,396 @@
+package pid1
+
+import (
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// The end of a pod, from the first of: CMD ends, SIGTERM (SIGINT too without CMD).
+//
+//	SIGTERM → serve (ends ghosts, saves), and CMD if it runs
+//	CMD ended: SIGTERM and SIGCONT → every other process that is left
+//	all gone: exit               grace over: SIGKILL → everything, exit
+type supervisor struct {
+	options
+	first    bool // PID 1 of its namespace
+	pipe     int
+	reaper   *reaper
+	terminal *terminal
+	main     int // process id of the command, 0 when it doesn't run
+	stopped  bool
+	server   server
+	status   int
+
+	stopping bool
+	told     bool  // the others have SIGTERM
+	deadline int64 // monotonic, of the grace period; 0 for none
+	giveUp   int64 // monotonic, after killing; 0 before
+	none     bool  // no child is left
+	armed    bool  // SIGCHLD wakes us
+}
+
+// afterKill bounds the wait for killed processes: one can be stuck in the kernel.
+const afterKill = 2 * time.Second
+
+// again is the pause between two rounds of killing descendants that fork.
+const again = 10 * time.Millisecond
+
+func supervise(o options) int {
+	runtime.LockOSThread()
+	debug.SetGCPercent(-1) // collected by hand where something is allocated
+	s := &supervisor{options: o, first: syscall.Getpid() == 1, reaper: newReaper(), terminal: openTerminal()}
+	spec := commandSpec{argv: o.command, env: o.env, inherited: inherited()}
+	left := inheritedDescriptors()
+	var err error
+	if s.pipe, err = newEvents(); err != nil {
+		printError("pipe", err)
+		return wire.ExitFailure
+	}
+	if !s.first {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			printError("prctl PR_SET_CHILD_SUBREAPER", err)
+			return wire.ExitFailure
+		}
+	}
+	if o.death != 0 {
+		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(o.death), 0, 0, 0); err != nil {
+			printError("prctl PR_SET_PDEATHSIG", err)
+			return wire.ExitFailure
+		}
+	}
+	if o.serve {
+		spec.user = root()
+		spec.env = userEnv(o.env, spec.user)
+		if s.terminal != nil && len(o.command) > 0 {
+			logToFile()
+		}
+		if root() {
+			hideProcesses()
+		}
+	}
+	spec.dir = leaveDirectory()
+	spec.terminal = s.terminal != nil && s.terminal.ours()
+
+	// Signals that the caller ignores stay so until the command has inherited
+	// it. SIGTTOU would stop us when we move or use the terminal.
+	early := ^spec.inherited.ignored
+	catchChild(false)
+	ignore(spec.inherited.ignored)
+	catch(early)
+	setMask(bit(int(unix.SIGTTOU)))
+	if len(o.command) > 0 {
+		s.main, err = s.reaper.fork(spec.start)
+		if err != nil {
+			printError(o.command[0], err)
+			return startStatus(err)
+		}
+	}
+	catch(^early)
+	for _, fd := range left {
+		unix.Close(fd)
+	}
+	spec.dir.close()
+	if o.serve && root() {
+		surviveMemory()
+		s.server.env = o.env
+		s.server.start(s.reaper)
+	} else if o.serve {
+		note("warn", "serve not started", "error", "the pod runs as uid "+strconv.Itoa(syscall.Geteuid())+"; ghosts need root")
+	}
+	go s.reaper.run()
+	return s.loop()
+}
+
+// loop handles events until nothing is left to do.
+func (s *supervisor) loop() int {
+	var events [64]event
+	for !s.finished() {
+		for _, e := range events[:s.wait(events[:])] {
+			s.handle(e)
+		}
+		now := monotonic()
+		if s.giveUp != 0 && now >= s.giveUp {
+			note("error", "not killed", "error", "stuck in the kernel")
+			break
+		}
+		if s.server.next != 0 && now >= s.server.next && !s.stopping {
+			s.server.start(s.reaper)
+			runtime.GC()
+		}
+		if s.deadline != 0 && now >= s.deadline {
+			s.kill(now)
+		}
+	}
+	return s.remap[s.status]
+}
+
+// finished: without a stop in progress there is always a command to wait for,
+// or serve to keep running.
+func (s *supervisor) finished() bool {
+	return s.stopping && s.main == 0 && s.server.pid == 0 && s.none
+}
+
+// wait sleeps until there are events or something is due, and reads events.
+func (s *supervisor) wait(events []event) int {
+	due := s.deadline
+	if n := s.server.next; n != 0 && !s.stopping && (due == 0 || n < due) {
+		due = n
+	}
+	var timeout *unix.Timespec
+	if due != 0 {
+		t := unix.NsecToTimespec(max(0, due-monotonic()))
+		timeout = &t
+	}
+	fds := [1]unix.PollFd{{Fd: int32(s.pipe), Events: unix.POLLIN}}
+	if n, err := unix.Ppoll(fds[:], timeout, nil); n == 0 && err == nil {
+		return 0
+	}
+	return s.read(events)
+}
+
+// read takes the events that are there.
+func (s *supervisor) read(events []event) int {
+	n, err := unix.Read(s.pipe, unsafe.Slice((*byte)(unsafe.Pointer(&events[0])), len(events)*eventSize))
+	if err != nil {
+		return 0 // EAGAIN: there are none
+	}
+	return n / eventSize
+}
+
+func (s *supervisor) handle(e event) {
+	switch {
+	case e.signal == int32(unix.SIGCHLD):
+		catchChild(false)
+		s.armed = false
+		s.reaper.wake()
+	case e.signal != 0:
+		if e.code > 0 || int(e.pid) != syscall.Getpid() { // not our own, such as SIGPIPE from a log
+			s.signalled(e)
+		}
+	case e.pid == 0:
+		s.none = true
+		if !s.armed && !s.stopping { // orphans can still come, of `docker exec`
+			catchChild(true)
+			s.armed = true
+			s.reaper.wake() // for one that came just before
+		}
+	default:
+		s.none = false
+		s.changed(int(e.pid), unix.WaitStatus(e.status))
+	}
+}
+
+// changed is for a child that we watch.
+func (s *supervisor) changed(pid int, status unix.WaitStatus) {
+	switch {
+	case pid == s.main && status.Stopped():
+		s.stopped = true
+		s.suspend(status.StopSignal())
+	case pid == s.main:
+		s.main, s.status = 0, code(status)
+		if s.terminal != nil {
+			s.terminal.takeBack(pid)
+		}
+		s.stop()
+		s.tellOthers()
+	case pid == s.server.pid && !status.Stopped():
+		if !s.stopping {
+			s.server.ended(describe(status))
+			return
+		}
+		s.server.pid = 0
+		if len(s.command) == 0 {
+			s.status = code(status)
+		}
+		if code(status) != 0 {
+			// Nothing needs clearing up: its mount namespace, the RAM in it and
+			// its ghosts ended with it.
+			note("error", "serve ended", "error", describe(status))
+		}
+	}
+}
+
+// signalled hands a signal on.
+func (s *supervisor) signalled(e event) {
+	number := int(e.signal)
+	send := s.rewrite[number]
+	if send == 0 {
+		return
+	}
+	if number == int(unix.SIGTERM) || number == int(unix.SIGINT) && s.serve && len(s.command) == 0 {
+		s.stop()
+	}
+	if s.main == 0 {
+		if s.stopping {
+			s.tellOthers()
+		}
+		return
+	}
+	if number == int(unix.SIGCONT) {
+		s.stopped = false
+		if s.terminal != nil && s.terminal.ours() {
+			s.terminal.give(s.main)
+		}
+	}
+	target := s.main
+	if s.group || send == int(unix.SIGCONT) {
+		target = -s.main
+	}
+	if e.code == siQueue && target > 0 && sendQueued(target, send, e) == nil {
+		return
+	}
+	// It may have ended: its event is on the way.
+	_ = unix.Kill(target, unix.Signal(send))
+}
+
+// sendQueued hands on a signal with the value that it carries (sigqueue(3)).
+func sendQueued(pid, signal int, e event) error {
+	var info [128]byte // siginfo_t
+	e.signal = int32(signal)
+	*(*event)(unsafe.Pointer(&info)) = e
+	_, _, errno := syscall.RawSyscall(syscall.SYS_RT_SIGQUEUEINFO, uintptr(pid), uintptr(signal), uintptr(unsafe.Pointer(&info)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// suspend stops us along with the command, so that the shell that waits for us
+// takes over; its fg or bg continues us, and we the command. Where nobody could
+// continue us (PID 1, an orphaned process group) the kernel ignores our stop,
+// and a command that stopped by the terminal's doing has to go on.
+func (s *supervisor) suspend(signal unix.Signal) {
+	if signal != unix.SIGTSTP && signal != unix.SIGTTIN && signal != unix.SIGTTOU {
+		return
+	}
+	if s.stopping {
+		_ = unix.Kill(-s.main, unix.SIGCONT)
+		return
+	}
+	target := syscall.Getpid()
+	if s.terminal != nil {
+		s.terminal.takeBack(s.main)
+		target = 0 // those that the shell started with us
+	}
+	sigaction(int(signal), &action{handler: actionDefault}, nil)
+	old := setMask(0)
+	_ = unix.Kill(target, signal) // here we sleep until SIGCONT
+	setMask(old)
+	catch(bit(int(signal)))
+
+	var events [64]event
+	continued := false
+	for _, e := range events[:s.read(events[:])] {
+		continued = continued || e.signal == int32(unix.SIGCONT)
+		s.handle(e)
+	}
+	if !continued && s.terminal != nil && s.main != 0 && s.terminal.ours() && s.terminal.give(s.main) {
+		s.stopped = false
+		_ = unix.Kill(-s.main, unix.SIGCONT)
+	}
+}
+
+// stop begins the end; the grace period counts from here.
+func (s *supervisor) stop() {
+	if s.stopping {
+		return
+	}
+	s.stopping = true
+	s.none = false // it may be old news: ask the reaper
+	s.reaper.wake()
+	if s.grace >= 0 {
+		s.deadline = monotonic() + max(1, int64(s.grace))
+	}
+	if s.server.pid != 0 {
+		_ = unix.Kill(s.server.pid, unix.SIGTERM)
+	}
+	if s.main != 0 && s.stopped {
+		_ = unix.Kill(-s.main, unix.SIGCONT)
+	}
+}
+
+// others are the processes that the end is for: all but ours, the command's
+// own, and those of serve, which ends them in its order.
+func (s *supervisor) others() []process {
+	list := processes()
+	roots := []int{syscall.Getpid()}
+	if s.first {
+		roots = append(roots, 0) // also those of `docker exec`
+	}
+	ours := map[int]bool{syscall.Getpid(): true, s.main: true}
+	if s.server.pid != 0 {
+		ours[s.server.pid] = true
+		for _, p := range below(list, s.server.pid) {
+			ours[p.pid] = true
+		}
+	}
+	var found []process
+	for _, p := range below(list, roots...) {
+		if !ours[p.pid] {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// tellOthers asks what the command has left behind to end.
+func (s *supervisor) tellOthers() {
+	if s.told {
+		return
+	}
+	s.told = true
+	if s.first && unix.Kill(-1, 0) == unix.ESRCH {
+		return
+	}
+	for _, p := range s.others() {
+		_ = unix.Kill(p.pid, unix.SIGTERM)
+		_ = unix.Kill(p.pid, unix.SIGCONT) // a stopped one can't end
+	}
+}
+
+// kill ends everything, and again until nothing is left to kill.
+func (s *supervisor) kill(now int64) {
+	self := syscall.Getpid()
+	list := below(processes(), self)
+	if s.giveUp == 0 {
+		s.giveUp = now + int64(afterKill)
+		for _, p := range list[:min(len(list), 20)] {
+			note("warn", "killed", "pid", strconv.Itoa(p.pid), "name", p.name, "grace", s.grace.String())
+		}
+	}
+	s.deadline = now + int64(again)
+	if s.first {
+		_ = unix.Kill(-1, unix.SIGKILL) // spares only us
+		return
+	}
+	for _, pid := range []int{s.main, s.server.pid} { // without /proc at least these
+		if pid != 0 {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	for _, p := range list {
+		_ = unix.Kill(p.pid, unix.SIGKILL)
+	}
+}
+
+func code(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return wire.ExitSignal + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+func describe(status unix.WaitStatus) string {
+	if status.Signaled() {
+		return "signal " + status.Signal().String()
+	}
+	return "exit status " + strconv.Itoa(status.ExitStatus())
+}
