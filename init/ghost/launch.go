@@ -1,0 +1,215 @@
+package ghost
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// commandError is why a session's command can't be run; code is what a shell
+// would exit with.
+type commandError struct {
+	code int
+	text string
+}
+
+func (e *commandError) Error() string { return e.text }
+
+// launch forks a session. It returns serve's ends of its terminal or pipes, in
+// the order input, output, errors; the caller closes them. They exist also when
+// the command could not be run.
+func (k *keeper) launch(c SessionConfig) (ends []int, pid int, err error) {
+	u := findUser()
+	env := environment(k.config, u, c.Env)
+	// From here on this thread's access to files is that of the sessions' user,
+	// who so owns what is made, and is told apart from root in what is found.
+	if err := access(wire.UserID); err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, access(0)) }()
+	inner, ends, err := open(c.Terminal)
+	if err != nil {
+		return ends, 0, err
+	}
+	defer func() { closeAll(slices.Compact(inner)) }() // a terminal is there three times
+	argv, file, err := command(c.Argv, u.shell, env)
+	if err != nil {
+		return ends, 0, err
+	}
+	dir, err := directoryOf(c.Dir)
+	if err != nil {
+		return ends, 0, err
+	}
+	attr := credentials()
+	attr.Setctty = c.Terminal != nil // Ctty 0: its standard input
+	pid, err = syscall.ForkExec(file, argv, &syscall.ProcAttr{
+		Dir: dir, Env: env, Files: []uintptr{uintptr(inner[0]), uintptr(inner[1]), uintptr(inner[2])}, Sys: attr,
+	})
+	if err != nil {
+		code := wire.ExitNotExecutable
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) { // not the command's fault
+			code = wire.ExitSession
+		}
+		err = &commandError{code, fmt.Sprintf("%s: %v", argv[0], err)}
+	}
+	return ends, pid, err
+}
+
+// access changes whose rights to files this thread has (setfsuid(2)).
+func access(id int) error {
+	if err := unix.Setfsgid(id); err != nil {
+		return os.NewSyscallError("setfsgid", err)
+	}
+	if err := unix.Setfsuid(id); err != nil {
+		return os.NewSyscallError("setfsuid", err)
+	}
+	// setfsuid tells no error, only the id before.
+	if now, err := unix.SetfsuidRetUid(-1); now != id {
+		return errors.Join(fmt.Errorf("setfsuid: is %d, not %d", now, id), err)
+	}
+	return nil
+}
+
+// open makes a session's standard input, output and errors, and serve's ends.
+func open(terminal *Size) (inner, ends []int, err error) {
+	if terminal != nil {
+		return openTerminal(*terminal)
+	}
+	for i := range 3 {
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			closeAll(inner)
+			return nil, ends, os.NewSyscallError("pipe2", err)
+		}
+		mine, theirs := pipe[0], pipe[1]
+		if i == 0 {
+			mine, theirs = theirs, mine
+		}
+		// mine is what serve gets: it writes input and reads the rest.
+		ends, inner = append(ends, mine), append(inner, theirs)
+	}
+	return inner, ends, nil
+}
+
+// openTerminal opens a terminal of the ghost's own devpts, whose other end has
+// no name there that a session could open.
+func openTerminal(size Size) (inner, ends []int, err error) {
+	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, &os.PathError{Op: "open", Path: "/dev/ptmx", Err: err}
+	}
+	ends = []int{master}
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		return nil, ends, os.NewSyscallError("ioctl TIOCSPTLCK", err)
+	}
+	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return nil, ends, os.NewSyscallError("ioctl TIOCGPTPEER", errno)
+	}
+	inner = []int{int(slave), int(slave), int(slave)}
+	if err := setUp(int(slave), size); err != nil {
+		closeAll(inner[:1])
+		return nil, ends, err
+	}
+	return inner, ends, nil
+}
+
+func setUp(slave int, size Size) error {
+	modes, err := unix.IoctlGetTermios(slave, unix.TCGETS)
+	if err != nil {
+		return os.NewSyscallError("ioctl TCGETS", err)
+	}
+	modes.Iflag |= unix.IUTF8 // so that erasing removes a character, not a byte
+	if err := unix.IoctlSetTermios(slave, unix.TCSETS, modes); err != nil {
+		return os.NewSyscallError("ioctl TCSETS", err)
+	}
+	return setSize(slave, size)
+}
+
+func setSize(fd int, size Size) error {
+	w := unix.Winsize{Row: size.Rows, Col: size.Columns}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCSWINSZ, uintptr(unsafe.Pointer(&w)))
+	if errno != 0 {
+		return os.NewSyscallError("ioctl TIOCSWINSZ", errno)
+	}
+	return nil
+}
+
+// command finds the file to execute, as execvp(3) does.
+func command(argv []string, shell string, env []string) ([]string, string, error) {
+	if len(argv) == 0 { // a leading dash makes it a login shell
+		return []string{"-" + shell[strings.LastIndexByte(shell, '/')+1:]}, shell, nil
+	}
+	name := argv[0]
+	if strings.ContainsRune(name, '/') {
+		if err := executableFile(name); err != nil {
+			return argv, "", cannot(name, err)
+		}
+		return argv, name, nil
+	}
+	found := error(unix.ENOENT)
+	for _, dir := range strings.Split(lookup(env, "PATH"), ":") {
+		file := dir + "/" + name
+		switch err := executableFile(file); {
+		case err == nil && name != "" && dir != "":
+			return argv, file, nil
+		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
+			found = err
+		}
+	}
+	return argv, "", cannot(name, found)
+}
+
+func cannot(name string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT) && !strings.ContainsRune(name, '/'):
+		return &commandError{wire.ExitNotFound, name + ": command not found"}
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return &commandError{wire.ExitNotFound, fmt.Sprintf("%s: %v", name, err)}
+	}
+	return &commandError{wire.ExitNotExecutable, fmt.Sprintf("%s: %v", name, err)}
+}
+
+func executableFile(file string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return unix.EISDIR
+	}
+	return unix.Faccessat2(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
+}
+
+// directoryOf is where a session starts: where it was told to, else in the
+// project, else at home.
+func directoryOf(dir string) (string, error) {
+	if dir != "" {
+		if err := enterable(dir); err != nil {
+			return "", &commandError{wire.ExitSession, fmt.Sprintf("%s: %v", dir, err)}
+		}
+		return dir, nil
+	}
+	for _, dir := range []string{wire.Workspace, wire.Home} {
+		if enterable(dir) == nil {
+			return dir, nil
+		}
+	}
+	return "/", nil
+}
+
+func enterable(dir string) error {
+	fd, err := unix.Open(dir+"/.", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // the dot takes the right to search it
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

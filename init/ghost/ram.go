@@ -1,0 +1,105 @@
+package ghost
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/sys"
+)
+
+// MountRAM mounts a file system on path, a directory, that never leaves RAM:
+// tmpfs with noswap (Linux 6.4), plain tmpfs where nothing is swapped anyway,
+// else ramfs, which can't be limited. size is in bytes, half of the memory that
+// the pod may use if 0. Its root belongs to root, mode 0700.
+func MountRAM(path string, size int64) error {
+	if size == 0 {
+		size = memory() / 2
+	}
+	target, err := sys.OpenPath(nil, path, unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	mount, _, err := newRAM(size)
+	if err != nil {
+		return err
+	}
+	defer mount.Close()
+	return sys.Attach(mount, target)
+}
+
+// newRAM also tells what it came to be, for people.
+func newRAM(size int64) (*os.File, string, error) {
+	const attributes = sys.NoSUID | sys.NoDev
+	options := []string{"source=tazpod", "mode=0700", "size=" + strconv.FormatInt(size, 10)}
+	mount, err := sys.NewMount("tmpfs", attributes, append(options, "noswap")...)
+	if err == nil {
+		return mount, "tmpfs noswap", nil
+	}
+	if !errors.Is(err, unix.EINVAL) {
+		return nil, "", err
+	}
+	swap, err := swapping()
+	if err != nil {
+		return nil, "", err
+	}
+	if swap {
+		mount, err := sys.NewMount("ramfs", attributes, "source=tazpod", "mode=0700")
+		return mount, "ramfs: swap is on, and this kernel's tmpfs can't avoid it", err
+	}
+	mount, err = sys.NewMount("tmpfs", attributes, options...)
+	return mount, "tmpfs; swap is off", err
+}
+
+// UnmountRAM takes away what MountRAM mounted, at once for this mount
+// namespace even if something still uses it.
+func UnmountRAM(path string) error {
+	return sys.Detach(path)
+}
+
+// inRAM is nil when f lies on a file system that MountRAM could have mounted.
+func inRAM(f *os.File) error {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
+		return &os.PathError{Op: "fstatfs", Path: f.Name(), Err: err}
+	}
+	if fs.Type != unix.TMPFS_MAGIC && fs.Type != unix.RAMFS_MAGIC {
+		return fmt.Errorf("%s is not in RAM", f.Name())
+	}
+	return nil
+}
+
+// swapping tells whether the machine has swap.
+func swapping() (bool, error) {
+	text, err := os.ReadFile("/proc/swaps")
+	if errors.Is(err, os.ErrNotExist) { // a kernel without it
+		return false, nil
+	}
+	return bytes.Count(text, []byte("\n")) > 1, err
+}
+
+// memory is how many bytes this pod may use: the machine's, or less if its
+// control group says so.
+func memory() int64 {
+	limit := int64(1) << 30 // what a machine has that tells nothing
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		limit = int64(info.Totalram) * int64(info.Unit)
+	}
+	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
+			limit = min(limit, n)
+		}
+	}
+	return limit
+}
