@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/tazzo/tazpod/init/control"
 	"github.com/tazzo/tazpod/init/ghost"
 	"github.com/tazzo/tazpod/init/pid1"
 	"github.com/tazzo/tazpod/init/wire"
@@ -18,11 +17,10 @@ import (
 // `tazpod-init role NAME`. They take their configuration from inherited
 // descriptors and are of no use to people.
 var roles = map[string]func() error{
-	"serve":    serve,           // supervisor: control socket, vault, ghosts
-	"ghost":    ghost.RoleGhost, // first process of a ghost; builds its root
-	"keeper":   ghost.RoleKeeper,
-	"hold":     ghost.RoleHold, // keeps a user namespace alive while mounts are mapped by it
-	"strength": func() error { return control.Strength(os.Stdin, os.Stdout) },
+	"serve":  serve,           // supervisor: control socket, vault, ghosts
+	"ghost":  ghost.RoleGhost, // first process of a ghost; builds its root
+	"keeper": ghost.RoleKeeper,
+	"hold":   ghost.RoleHold, // keeps a user namespace alive while mounts are mapped by it
 }
 
 func main() {

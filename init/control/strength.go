@@ -3,50 +3,41 @@ package control
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"io"
 	"os/exec"
+	"strings"
 	"time"
-
-	"github.com/ccojocar/zxcvbn-go"
 
 	"github.com/tazzo/tazpod/init/locked"
 )
 
-// maxPassphrase is what a prompt takes, in bytes; cryptsetup's own limit.
-const maxPassphrase = 512
+const (
+	pwscore = "/usr/bin/pwscore" // of libpwquality: rates what it reads, with a dictionary
+	better  = " Four or more random words are better, and easier to remember."
+)
 
-// strength rates a passphrase in a process of its own, for the estimator makes
-// strings of it that can't be zeroed: they go with the process. No rating is
-// no reason to refuse a vault.
+// strength is a sentence about a new passphrase, for people. pwscore rates it,
+// in a process whose memory goes with it. No rating is no reason to refuse a
+// vault: an image may lack the program.
 func strength(ctx context.Context, passphrase *locked.Buffer) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "role", "strength")
-	cmd.Args[0] = "tazpod-init"
-	cmd.Env = []string{}
+	cmd := exec.CommandContext(ctx, pwscore)
+	cmd.Env, cmd.Dir = []string{"LC_ALL=C.UTF-8"}, "/"
 	cmd.Stdin = bytes.NewReader(passphrase.Bytes())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if err != nil {
-		return ""
+	if err == nil {
+		score := strings.TrimSpace(string(out))
+		text := "Strength " + score + " of 100."
+		if len(score) < 2 || len(score) == 2 && score < "80" {
+			text += better
+		}
+		return text
 	}
-	return string(out)
-}
-
-// Strength is the role of that process: it reads a passphrase and writes one
-// sentence about it.
-func Strength(in io.Reader, out io.Writer) error {
-	passphrase, err := io.ReadAll(io.LimitReader(in, maxPassphrase))
-	if err != nil {
-		return err
+	if _, why, found := strings.Cut(stderr.String(), "failed:"); found {
+		why = strings.TrimPrefix(strings.TrimSpace(why), "The password ")
+		return "Weak: it " + why + "." + better
 	}
-	match := zxcvbn.PasswordStrength(string(passphrase), []string{"tazpod"})
-	advice := [...]string{
-		"far too easy to guess", "easy to guess", "could be guessed", "good", "very good"}[match.Score]
-	text := fmt.Sprintf("Strength %d of 4: %s.", match.Score, advice)
-	if match.Score < 3 {
-		text += " Four or more random words are better, and easier to remember."
-	}
-	_, err = io.WriteString(out, text)
-	return err
+	return ""
 }

@@ -107,7 +107,7 @@ func TestEnds(t *testing.T) {
 			term.expect("started")
 			end(p, term)
 			p.locked()
-			equal(t, "what was written last", p.ghost("ghost", "--", "cat", "secrets/last").ok(), "last words\n")
+			equal(t, "what was written last", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/last").ok(), "last words\n")
 		})
 	}
 }
@@ -132,7 +132,7 @@ func TestStopLosesNothing(t *testing.T) {
 				t.Errorf("stopping took %v; want no wait for the engine's SIGKILL", took)
 			}
 			equal(t, "status of the session", term.end(), wire.ExitSession)
-			equal(t, "what was written last", p.ghost("run", "base", "--", "cat", "secrets/last").ok(), "in time\n")
+			equal(t, "what was written last", p.ghost("run", "base", "--", "sh", "-c", "cat ~/secrets/last").ok(), "in time\n")
 		})
 	}
 }
@@ -151,7 +151,7 @@ func TestAutosave(t *testing.T) {
 	}
 	run(t, "docker", "kill", p.name).ok()
 	equal(t, "status of the session", term.end(), wire.ExitSession)
-	equal(t, "what was written", p.ghost("run", "base", "--", "cat", "secrets/early").ok(), "early\n")
+	equal(t, "what was written", p.ghost("run", "base", "--", "sh", "-c", "cat ~/secrets/early").ok(), "early\n")
 }
 
 // TestStatusWithoutPod tells the truth when nothing runs.

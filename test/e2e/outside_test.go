@@ -107,7 +107,7 @@ func TestOpenSSH(t *testing.T) {
 		}
 		return string(out)
 	}
-	equal(t, "exec", output("ssh", "ghost@pod", "echo $TAZPOD_GHOST; echo over ssh >secrets/ssh"), "1\n")
+	equal(t, "exec", output("ssh", "ghost@pod", "echo $TAZPOD_GHOST; echo over ssh >~/secrets/ssh"), "1\n")
 	equal(t, "status", ssh("ssh", "ghost@pod", "exit 42").Run().(*exec.ExitError).ExitCode(), 42)
 	term := onTerminal(t, ssh("ssh", "-t", "ghost@pod"))
 	term.ready()
@@ -115,13 +115,13 @@ func TestOpenSSH(t *testing.T) {
 	term.expect("/dev/pts/0")
 	equal(t, "status with a terminal", term.end(), 6)
 	local := filepath.Join(t.TempDir(), "copy")
-	output("scp", "ghost@pod:secrets/ssh", local)
+	output("scp", "ghost@pod:/home/tazpod/secrets/ssh", local)
 	text, err := os.ReadFile(local)
 	if err != nil || string(text) != "over ssh\n" {
 		t.Errorf("scp copied %q, %v", text, err)
 	}
-	output("scp", local, "ghost@pod:secrets/back")
-	equal(t, "scp back", p.ghost("ghost", "--", "cat", "secrets/back").ok(), "over ssh\n")
+	output("scp", local, "ghost@pod:/home/tazpod/secrets/back")
+	equal(t, "scp back", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/back").ok(), "over ssh\n")
 
 	port := fmt.Sprint(20000 + os.Getpid()%20000)
 	server := ssh("ssh", "-L", "127.0.0.1:"+port+":127.0.0.1:8000", "ghost@pod",

@@ -13,14 +13,14 @@ import (
 func TestMainPath(t *testing.T) {
 	p := newProject(t)
 	p.ghost("run", "base", "--", "sh", "-c", "echo hunter2 >~/secrets/token && cat ~/secrets/token").ok()
-	equal(t, "secret after reopening", p.ghost("ghost", "--", "cat", "secrets/token").ok(), "hunter2\n")
+	equal(t, "secret after reopening", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/token").ok(), "hunter2\n")
 	p.inPod("tazpod", "sh", "-c", "! grep -rs hunter2 /home /tmp /workspace /run /dev/shm /var/tmp").ok()
 	status := p.tazpod("status", "--json").ok()
 	if !strings.Contains(status, `"locked"`) {
 		t.Errorf("status after the last session doesn't say locked: %s", status)
 	}
 	p.tazpod("down").ok()
-	equal(t, "secret in a new pod", p.ghost("run", "base", "--", "cat", "secrets/token").ok(), "hunter2\n")
+	equal(t, "secret in a new pod", p.ghost("run", "base", "--", "sh", "-c", "cat ~/secrets/token").ok(), "hunter2\n")
 }
 
 func TestInteractiveShell(t *testing.T) {
@@ -28,7 +28,7 @@ func TestInteractiveShell(t *testing.T) {
 	term := p.terminal("run", "base")
 	term.expect("New passphrase: ")
 	term.send(passphrase + "\n")
-	term.expect("Strength 4 of 4")
+	term.expect("Strength 100 of 100")
 	term.expect("Repeat passphrase: ")
 	term.send(passphrase + "\n")
 	term.ready()
@@ -84,7 +84,7 @@ func TestInteractiveShell(t *testing.T) {
 	})
 	term.send("exit 7\n")
 	equal(t, "status", term.end(), 7)
-	equal(t, "note", p.ghost("ghost", "--", "cat", "secrets/note").ok(), "hello from vim\n")
+	equal(t, "note", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/note").ok(), "hello from vim\n")
 }
 
 func TestCommandStreamsApart(t *testing.T) {

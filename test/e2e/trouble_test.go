@@ -218,7 +218,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	term.send("rm ~/secrets/large; exit\n")
 	equal(t, "status", term.end(), 0)
-	equal(t, "small file", p.ghost("ghost", "--", "cat", "secrets/small").ok(), "safe\n")
+	equal(t, "small file", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/small").ok(), "safe\n")
 	if rest := run(t, "ls", "-A", vault).ok(); strings.Contains(rest, "tmp") {
 		t.Errorf("temporary files are left: %s", rest)
 	}

@@ -30,7 +30,6 @@ var dependencies = map[string]map[string]string{
 		"github.com/rs/zerolog":            "events in the pod's log",
 		"github.com/moby/sys/mountinfo":    "which volumes and masks the container has",
 		"github.com/containerd/console":    "raw mode and sizes of terminals",
-		"github.com/ccojocar/zxcvbn-go":    "how good a new passphrase is",
 	},
 	"cmd/tazpod": {
 		"golang.org/x/crypto":              "SSH client",
