@@ -103,10 +103,11 @@ func (p *pass) target(n *inode) (string, error) {
 			return "", err
 		}
 	}
-	if strings.Contains(string(target), "\x00") {
-		return "", corrupt("symbolic link to %q", target)
+	cut, _, _ := strings.Cut(string(target), "\x00") // as the kernel reads it
+	if cut == "" {
+		return "", corrupt("symbolic link to nowhere")
 	}
-	return string(target), nil
+	return cut, nil
 }
 
 // fastLink says whether a link's target lies in i_block. Without ea_inode only

@@ -87,9 +87,10 @@ func (fs *FS) Label() string { return fs.super.label }
 // Capacity returns the size of the file system in bytes.
 func (fs *FS) Capacity() int64 { return int64(fs.super.blocks) * fs.super.blockSize }
 
-// Used returns how many bytes of it are taken, by the superblock's count.
+// Used returns how many bytes of it are taken, by the superblock's count, which
+// nothing else depends on.
 func (fs *FS) Used() int64 {
-	return int64(fs.super.blocks-fs.super.freeBlocks) * fs.super.blockSize
+	return int64(fs.super.blocks-min(fs.super.blocks, fs.super.freeBlocks)) * fs.super.blockSize
 }
 
 // readFull reads n bytes at off, all or an error.

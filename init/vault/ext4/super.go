@@ -62,6 +62,7 @@ const (
 	roSparseSuper  = 0x1
 	roBigalloc     = 0x200
 	roMetadataCsum = 0x400
+	roSharedBlocks = 0x4000
 )
 
 // incompatNames are the features that an implementation has to know to read.
@@ -92,6 +93,9 @@ func (fs *FS) readSuper(size int64) error {
 	}
 	if err := unsupported(s.incompat &^ incompatSupported); err != nil {
 		return err
+	}
+	if s.roCompat&roSharedBlocks != 0 { // see pass: files that share blocks look like circles
+		return fmt.Errorf("%w: shared_blocks", ErrUnsupported)
 	}
 	if err := s.checksum(b); err != nil {
 		return err
@@ -171,8 +175,6 @@ func (s *super) geometry(b []byte, size int64) error {
 	switch {
 	case s.blocks > uint64(size/s.blockSize):
 		return corrupt("%d blocks of %d bytes in an image of %d bytes", s.blocks, s.blockSize, size)
-	case s.freeBlocks > s.blocks:
-		return corrupt("%d of %d blocks are free", s.freeBlocks, s.blocks)
 	case s.firstBlock > 1 || s.firstBlock >= s.blocks:
 		return corrupt("first block %d of %d", s.firstBlock, s.blocks)
 	case s.groupBlocks == 0 || s.groupBlocks%8 != 0 || s.groupBlocks > bitmapBits*s.clusterBlocks:

@@ -164,14 +164,18 @@ func (v *verification) entry(d folder, e dirent, depth int) error {
 // same compares what an inode says of itself.
 func (v *verification) same(d folder, name, where string, n *inode, st unix.Stat_t) error {
 	diff := func(what string) error { return &DiffError{where, what} }
+	mode := uint32(n.mode)
+	if n.isSymlink() { // Linux knows no permissions of a link
+		mode, st.Mode = mode&unix.S_IFMT, st.Mode&unix.S_IFMT
+	}
 	switch {
-	case uint32(n.mode) != st.Mode:
+	case mode != st.Mode:
 		return diff("mode")
 	case n.uid != v.ids.toDisk(st.Uid) || n.gid != v.ids.toDisk(st.Gid):
 		return diff("owner")
 	case n.mtime() != clampStamp(st.Mtim):
 		return diff("modification time")
-	case !n.isDir() && n.size != st.Size:
+	case n.isRegular() && n.size != st.Size:
 		return diff("size")
 	}
 	ours, err := v.xattrs(n)

@@ -169,7 +169,7 @@ func (p *pass) attrValue(r rawAttr) ([]byte, error) {
 	if p.attrs -= int64(r.size); p.attrs < 0 {
 		return nil, corrupt("attributes take many times the size of the image")
 	}
-	if r.inode == 0 {
+	if r.inode == 0 || r.size == 0 {
 		return append([]byte{}, r.value...), nil
 	}
 	if p.super.incompat&incompatEAInode == 0 {
