@@ -81,8 +81,9 @@ func (c *connection) admitted() bool {
 	return false
 }
 
-// done takes a session off the count, and ends the connection with the last:
-// the next ghost takes the passphrase again.
+// done takes a session off the count. After the last one nothing can start here
+// any more, for the next ghost takes the passphrase again: a client that doesn't
+// close the connection by itself is helped.
 func (c *connection) done() {
 	p := c.server.pod
 	p.mu.Lock()
@@ -90,7 +91,7 @@ func (c *connection) done() {
 	last := c.live == 0
 	p.mu.Unlock()
 	if last {
-		c.ssh.Close()
+		time.AfterFunc(lingering, func() { c.ssh.Close() })
 	}
 }
 
@@ -163,8 +164,7 @@ func (p *pod) status(version string) wire.Status {
 	s.Vault.State = wire.VaultOpen
 	s.Vault.Size, s.Vault.Used = info.Size, info.Used
 	s.Vault.Opened, s.Vault.Saved = stamp(info.Opened), stamp(info.Saved)
-	changed, err := o.vault.Changed()
-	s.Vault.Changed = changed || err != nil
+	s.Vault.Changed = o.changed()
 	if err := o.lastError(); err != nil {
 		s.Vault.State, s.Vault.SaveError = wire.VaultUnsaved, err.Error()
 	}

@@ -27,7 +27,8 @@ type opened struct {
 	tree  *os.File
 	refs  int // guarded by pod.mu
 
-	saving sync.Mutex    // one save at a time
+	saving sync.Mutex    // held by who reads the tree, one after the other
+	wiped  bool          // guarded by saving
 	quit   chan struct{} // closed by wipe: no more autosaves
 
 	mu        sync.Mutex
@@ -91,12 +92,7 @@ func (o *opened) autosave() {
 		case <-time.After(wait):
 		}
 		wait = time.Second
-		changed, err := o.vault.Changed()
-		if err != nil {
-			o.note(err)
-			continue
-		}
-		if changed {
+		if o.changed() {
 			start := time.Now()
 			_ = o.save() // noted there, and tried again by the next round
 			wait = max(wait, 4*time.Since(start))
@@ -104,10 +100,25 @@ func (o *opened) autosave() {
 	}
 }
 
+// changed tells whether something is not saved yet; a tree that can't be looked
+// at may have changed.
+func (o *opened) changed() bool {
+	o.saving.Lock()
+	defer o.saving.Unlock()
+	if o.wiped {
+		return false
+	}
+	changed, err := o.vault.Changed()
+	return changed || err != nil
+}
+
 // save writes a new generation if the content differs from the last one.
 func (o *opened) save() error {
 	o.saving.Lock()
 	defer o.saving.Unlock()
+	if o.wiped {
+		return nil // it was saved before that, or its loss was told
+	}
 	start := time.Now()
 	saved, err := o.vault.Save(context.Background())
 	o.note(err)
@@ -136,8 +147,9 @@ func (o *opened) lastError() error {
 // whatever fails.
 func (o *opened) wipe() error {
 	close(o.quit)
-	o.saving.Lock() // an autosave that is under way still reads the tree
+	o.saving.Lock()
 	defer o.saving.Unlock()
+	o.wiped = true
 	return errors.Join(o.unmount(), o.vault.Close())
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tazzo/tazpod/init/ghost"
@@ -25,6 +26,7 @@ type running struct {
 	sessions map[int]*attached
 	nextID   int
 	ending   bool
+	why      string        // it is ending
 	ended    chan struct{} // closed when nothing of it is left
 	unsaved  error         // why the vault could not be saved at the end; set before ended
 }
@@ -112,7 +114,7 @@ func (r *running) start(ctx context.Context) {
 	}
 	go func() { // whatever kills the ghost, its end is the same
 		<-r.ghost.Done()
-		r.end("ghost died")
+		r.end("its first process died")
 	}()
 }
 
@@ -133,6 +135,17 @@ func (r *running) leave(s *attached) error {
 	return r.unsaved
 }
 
+// outcome is how a session ended, which the killing of its ghost explains
+// better than the signal that did it.
+func (r *running) outcome(status ghost.Status) ghost.Status {
+	r.pod.mu.Lock()
+	defer r.pod.mu.Unlock()
+	if r.ending && status.Signal == syscall.SIGKILL {
+		return ghost.Status{Code: wire.ExitSession, Message: "the ghost was ended: " + r.why}
+	}
+	return status
+}
+
 // end kills the ghost, saves, zeroes and unmounts its RAM files and lets go of
 // the vault. Only the first call does something; ended tells when it is done.
 func (r *running) end(why string) {
@@ -142,7 +155,7 @@ func (r *running) end(why string) {
 		p.mu.Unlock()
 		return
 	}
-	r.ending = true
+	r.ending, r.why = true, why
 	p.mu.Unlock()
 	<-r.ready
 	start := time.Now()

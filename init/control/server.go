@@ -30,8 +30,9 @@ const (
 	loginGrace     = 5 * time.Minute  // from connecting to the right passphrase
 	maxLogins      = 16               // connections that haven't given a passphrase yet
 	firstSession   = 30 * time.Second // from the passphrase to the first session
-	keepaliveEvery = 15 * time.Second
-	keepaliveLimit = 45 * time.Second // without an answer the carrier counts as dead
+	lingering      = 2 * time.Second  // from the last session's end to that of the connection
+	keepaliveEvery = 30 * time.Second
+	keepaliveLimit = 3 * time.Minute // without an answer the carrier counts as dead
 )
 
 // server serves one pod on one socket.

@@ -31,7 +31,7 @@ func (c *connection) session(channel ssh.NewChannel, gone <-chan struct{}) {
 	if err != nil {
 		return
 	}
-	defer stream.Close()
+	defer stream.Close() // once more does nothing
 	var config ghost.SessionConfig
 	for request := range requests {
 		ok, start := configure(&config, request)
@@ -107,8 +107,9 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, confi
 	})
 	c.lease.drop()
 	if counted {
-		defer c.done()
+		defer c.done() // after the stream's end was sent
 	}
+	defer stream.Close()
 	if err != nil {
 		go ssh.DiscardRequests(requests)
 		p.log.Error().Str("event", "session failed").Err(err).Msg("")
@@ -132,7 +133,7 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, confi
 		}
 	}()
 	output := drain(s, stream)
-	status := s.Wait()
+	status := r.outcome(s.Wait())
 	output.finish()
 	close(over)
 	s.Close()
