@@ -28,7 +28,7 @@ alias la='eza --all'
 alias lt='eza --tree --level=2'
 alias vim=nvim
 
-for __file in /usr/share/bash-completion/bash_completion /usr/share/tazpod/shell/{fzf,zoxide}.bash; do
+for __file in /usr/share/bash-completion/bash_completion /usr/share/tazpod/shell/fzf.bash; do
 	[ -r "$__file" ] && . "$__file"
 done
 unset __file
@@ -42,3 +42,6 @@ else
 		PS1='ghost${TAZPOD_PROFILE:++$TAZPOD_PROFILE} '$PS1
 	fi
 fi
+
+# After the prompt, which it hooks into.
+[ ! -r /usr/share/tazpod/shell/zoxide.bash ] || . /usr/share/tazpod/shell/zoxide.bash
