@@ -21,6 +21,7 @@ type builder struct {
 	base   *os.File // of the RAM file system
 	root   *os.File // the ghost's root
 	empty  *os.File // an empty directory
+	owner  *os.File // the user namespace of the project's idmap; nil without one
 }
 
 // directory is one of Base that is mounted somewhere.
@@ -47,7 +48,7 @@ func newBuilder(config Config) (*builder, error) {
 
 func (b *builder) close() error {
 	var errs []error
-	for _, f := range []*os.File{b.base, b.root, b.empty} {
+	for _, f := range []*os.File{b.base, b.root, b.empty, b.owner} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
@@ -92,11 +93,20 @@ func (b *builder) mountRoot() error {
 	if !mapped.Full() { // overlay can't use trusted attributes in a user namespace
 		options = append(options, "userxattr")
 	}
-	b.root, err = sys.NewMount("overlay", sys.NoSUID|sys.NoDev, options...)
+	mount, err := sys.NewMount("overlay", sys.NoSUID|sys.NoDev, options...)
 	if err != nil {
 		return err
 	}
-	return sys.Attach(b.root, point)
+	defer mount.Close()
+	if err := sys.Attach(mount, point); err != nil {
+		return err
+	}
+	fd, err := unix.FcntlInt(mount.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	b.root = os.NewFile(uintptr(fd), "/") // so that errors name places as the ghost will
+	return nil
 }
 
 // bind mounts a copy of what is at source, in the pod, on target, in the ghost.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,26 +18,29 @@ import (
 	"github.com/tazzo/tazpod/test/need"
 )
 
-// buildRoles makes the program whose roles are tested, when the test binary
-// itself can't be that.
-var buildRoles = func() (remove func(), err error) { return func() {}, nil }
-
+// TestMain builds the program whose roles are tested (testdata/roles), or takes
+// the one that TAZPOD_TEST_ROLES names: where the tests run in a container,
+// there is no compiler.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "role" {
-		roles := map[string]func() error{"ghost": RoleGhost, "keeper": RoleKeeper, "hold": RoleHold}
-		if err := roles[os.Args[2]](); err != nil {
-			fmt.Fprintln(os.Stderr, os.Args[2]+":", err)
-			os.Exit(1)
+	code := 1
+	func() {
+		executable = os.Getenv("TAZPOD_TEST_ROLES")
+		if executable == "" {
+			dir, err := os.MkdirTemp("", "roles")
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return
+			}
+			defer os.RemoveAll(dir)
+			executable = filepath.Join(dir, "roles")
+			build := exec.Command("go", "build", "-trimpath", "-o", executable, "./testdata/roles")
+			build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
+			if err := build.Run(); err != nil {
+				return
+			}
 		}
-		os.Exit(0)
-	}
-	remove, err := buildRoles()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	remove()
+		code = m.Run()
+	}()
 	os.Exit(code)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,11 +41,11 @@ func (k *keeper) launch(c SessionConfig) (ends []int, pid int, err error) {
 		return ends, 0, err
 	}
 	defer func() { closeAll(slices.Compact(inner)) }() // a terminal is there three times
-	argv, file, err := command(c.Argv, u.shell, env)
+	dir, err := directoryOf(c.Dir)
 	if err != nil {
 		return ends, 0, err
 	}
-	dir, err := directoryOf(c.Dir)
+	argv, file, err := command(c.Argv, u.shell, dir, env)
 	if err != nil {
 		return ends, 0, err
 	}
@@ -143,23 +144,29 @@ func setSize(fd int, size Size) error {
 	return nil
 }
 
-// command finds the file to execute, as execvp(3) does.
-func command(argv []string, shell string, env []string) ([]string, string, error) {
+// command finds the file to execute, as execvp(3) does from dir.
+func command(argv []string, shell, dir string, env []string) ([]string, string, error) {
 	if len(argv) == 0 { // a leading dash makes it a login shell
-		return []string{"-" + shell[strings.LastIndexByte(shell, '/')+1:]}, shell, nil
+		return []string{"-" + path.Base(shell)}, shell, nil
 	}
 	name := argv[0]
 	if strings.ContainsRune(name, '/') {
-		if err := executableFile(name); err != nil {
+		if err := executableFile(dir, name); err != nil {
 			return argv, "", cannot(name, err)
 		}
 		return argv, name, nil
 	}
 	found := error(unix.ENOENT)
-	for _, dir := range strings.Split(lookup(env, "PATH"), ":") {
-		file := dir + "/" + name
-		switch err := executableFile(file); {
-		case err == nil && name != "" && dir != "":
+	for _, place := range strings.Split(lookup(env, "PATH"), ":") {
+		if name == "" {
+			break
+		}
+		file := path.Join(place, name)
+		if place == "" || place == "." {
+			file = "./" + name
+		}
+		switch err := executableFile(dir, file); {
+		case err == nil:
 			return argv, file, nil
 		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
 			found = err
@@ -178,7 +185,10 @@ func cannot(name string, err error) error {
 	return &commandError{wire.ExitNotExecutable, fmt.Sprintf("%s: %v", name, err)}
 }
 
-func executableFile(file string) error {
+func executableFile(dir, file string) error {
+	if !path.IsAbs(file) {
+		file = dir + "/" + file
+	}
 	var st unix.Stat_t
 	if err := unix.Stat(file, &st); err != nil {
 		return err

@@ -77,10 +77,10 @@ func (b *builder) plan(mounts []*mountinfo.Info) steps.List {
 		if c.Idmap {
 			how = fmt.Sprintf("with its owner as uid %d", c.KernelID)
 		}
-		add(func() error { return b.bindWorkspace(c.Workspace, wire.Workspace, c.Idmap) }, "bind %s to %s %s", c.Workspace, wire.Workspace, how)
+		add(b.bindWorkspace, "bind %s to %s %s", c.Workspace, wire.Workspace, how)
 		for _, v := range below(mounts, c.Workspace) {
 			target := wire.Workspace + strings.TrimPrefix(v, c.Workspace)
-			add(func() error { return b.bindWithin(v, target) }, "bind %s to %s like it if possible", v, target)
+			add(func() error { return b.bindWithin(v, target) }, "bind %s to %s, its owner likewise", v, target)
 		}
 		add(b.hideVault, "hide %s", path.Join(wire.Workspace, c.Vault))
 	}

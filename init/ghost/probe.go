@@ -122,7 +122,12 @@ func probeIdmap(workspace string) (uint32, error) {
 		return fallback, err
 	}
 	defer mount.Close()
-	if err := mapOwner(mount, preferredID); err != nil {
+	namespace, err := ownerNamespace(dir, preferredID)
+	if err != nil {
+		return fallback, err
+	}
+	defer namespace.Close()
+	if err := sys.SetIDMap(mount, namespace); err != nil {
 		return fallback, err
 	}
 	return preferredID, nil

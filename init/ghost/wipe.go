@@ -12,9 +12,10 @@ import (
 
 // Wipe zeroes in place every regular file below path, a RAM file system,
 // whatever its mode and name and however deep it lies. It follows no symbolic
-// link, enters no other file system, changes no size, and goes on after an
-// error. Call it when nothing writes there any more; names, link targets and
-// attributes stay until the file system goes.
+// link, enters no other file system, truncates nothing (a file may grow to the
+// end of its last page), and goes on after an error. Call it when nothing
+// writes there any more; names, link targets and attributes stay until the file
+// system goes.
 func Wipe(path string) error {
 	root, err := sys.OpenFile(nil, path, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {

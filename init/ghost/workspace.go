@@ -11,52 +11,29 @@ import (
 	"github.com/tazzo/tazpod/init/wire"
 )
 
-// bindWorkspace mounts the project: what belongs to the owner of source on disk
-// is the ghost user's inside, and what that user makes is the owner's on disk.
-func (b *builder) bindWorkspace(source, target string, idmap bool) error {
-	from, err := sys.OpenPath(nil, source, unix.O_DIRECTORY)
+// bindWorkspace mounts the project: what belongs to the owner of the directory
+// on disk is the ghost user's inside, and what that user makes is the owner's on
+// disk. Other people's files stay other people's.
+func (b *builder) bindWorkspace() error {
+	from, err := sys.OpenPath(nil, b.config.Workspace, unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	mount, err := sys.CloneMount(from, false)
-	if err != nil {
-		return err
-	}
-	defer mount.Close()
-	if idmap {
-		if err := mapOwner(mount, b.config.KernelID); err != nil {
+	if b.config.Idmap {
+		if b.owner, err = ownerNamespace(from, b.config.KernelID); err != nil {
 			return err
 		}
 	}
-	if err := sys.SetAttributes(mount, false, sys.NoSUID|sys.NoDev); err != nil {
-		return err
-	}
-	to, err := b.makeTarget(target)
+	to, err := b.makeTarget(wire.Workspace)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
-	return sys.Attach(mount, to)
+	return b.attachProject(from, to)
 }
 
-// mapOwner makes the owner and group of a mount's directory appear as id.
-func mapOwner(mount *os.File, id uint32) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(mount.Fd()), &st); err != nil {
-		return &os.PathError{Op: "fstat", Path: mount.Name(), Err: err}
-	}
-	namespace, err := idmapNamespace(sys.IDs{Inside: st.Uid, Outside: id}, sys.IDs{Inside: st.Gid, Outside: id})
-	if err != nil {
-		return err
-	}
-	defer namespace.Close()
-	return sys.SetIDMap(mount, namespace)
-}
-
-// bindWithin mounts what the pod has mounted inside the project. A file system
-// that can't be idmapped appears as it is: readable, and writable as its own
-// modes allow.
+// bindWithin mounts what the pod has mounted inside the project.
 func (b *builder) bindWithin(source, target string) error {
 	from, err := sys.OpenPath(nil, source, 0)
 	if err != nil {
@@ -68,13 +45,21 @@ func (b *builder) bindWithin(source, target string) error {
 		return err
 	}
 	defer to.Close()
+	err = b.attachProject(from, to)
+	if b.owner != nil && errors.Is(err, unix.EINVAL) { // a file system that can't be idmapped appears as it is
+		return attach(from, to, false, sys.NoSUID|sys.NoDev)
+	}
+	return err
+}
+
+func (b *builder) attachProject(from, to *os.File) error {
 	mount, err := sys.CloneMount(from, false)
 	if err != nil {
 		return err
 	}
 	defer mount.Close()
-	if b.config.Idmap {
-		if err := mapOwner(mount, b.config.KernelID); err != nil && !errors.Is(err, unix.EINVAL) {
+	if b.owner != nil {
+		if err := sys.SetIDMap(mount, b.owner); err != nil {
 			return err
 		}
 	}
@@ -82,6 +67,16 @@ func (b *builder) bindWithin(source, target string) error {
 		return err
 	}
 	return sys.Attach(mount, to)
+}
+
+// ownerNamespace is a user namespace for an idmap that shows the owner and group
+// of dir as id.
+func ownerNamespace(dir *os.File, id uint32) (*os.File, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return nil, &os.PathError{Op: "fstat", Path: dir.Name(), Err: err}
+	}
+	return idmapNamespace(sys.IDs{Inside: st.Uid, Outside: id}, sys.IDs{Inside: st.Gid, Outside: id})
 }
 
 // hideVault covers the vault's directory, so that a slip in the ghost can't

@@ -1,5 +1,6 @@
-// Roles is the program whose roles tests start when their own binary has cgo
-// in it (-race), in which the Go runtime can't change every thread.
+// Roles is the program that tests start: the package's roles, and what tests
+// need another process for. A test binary can't be it, since with cgo (-race)
+// the Go runtime can't change every thread's privileges.
 package main
 
 import (
@@ -10,7 +11,10 @@ import (
 )
 
 func main() {
-	roles := map[string]func() error{"ghost": ghost.RoleGhost, "keeper": ghost.RoleKeeper, "hold": ghost.RoleHold}
+	roles := map[string]func() error{
+		"ghost": ghost.RoleGhost, "keeper": ghost.RoleKeeper, "hold": ghost.RoleHold,
+		"calls": calls, "x32": x32, "attack": attack, "serve": serve, "probe": probe,
+	}
 	if err := roles[os.Args[2]](); err != nil {
 		fmt.Fprintln(os.Stderr, os.Args[2]+":", err)
 		os.Exit(1)
