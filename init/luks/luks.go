@@ -22,7 +22,6 @@ import (
 	"slices"
 
 	"github.com/tazzo/tazpod/init/sys"
-	"golang.org/x/sys/unix"
 )
 
 // The binary header, LUKS2 specification section 2.1. Both copies look alike
@@ -301,10 +300,4 @@ func isUUID(p []byte) bool {
 	return len(p) == 36 && !slices.ContainsFunc(p, func(b byte) bool {
 		return b != '-' && (b < '0' || b > '9') && (b < 'a' || b > 'f') && (b < 'A' || b > 'F')
 	})
-}
-
-// isKilled says whether a program ended by SIGKILL: who does that without being
-// asked is the kernel, short of memory.
-func isKilled(status unix.WaitStatus) bool {
-	return status.Signaled() && status.Signal() == unix.SIGKILL
 }

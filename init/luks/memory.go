@@ -12,8 +12,9 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// overhead is what cryptsetup takes besides the key derivation's memory.
-const overhead = 16 << 20 // bytes
+// overhead is what cryptsetup, and we ourselves meanwhile, take besides the key
+// derivation's memory.
+const overhead = 32 << 20 // bytes
 
 // checkMemory refuses a key derivation of need bytes that would end in the
 // kernel killing something of the pod.

@@ -30,10 +30,10 @@ func TestDefaultKDF(t *testing.T) {
 		{8 << 30, math.MaxInt64, 256 * mib, 6},
 		{400 * mib, 512 * mib, 256 * mib, 6},
 		{250 * mib, 256 * mib, 128 * mib, 12},
-		{100 * mib, math.MaxInt64, 84 * mib, 19},
+		{100 * mib, math.MaxInt64, 68 * mib, 23},
 		{120 * mib, 128 * mib, 64 * mib, 24},
-		{80 * mib, 100 * mib, 64 * mib, 24},
-		{79 * mib, 100 * mib, 0, 0},
+		{96 * mib, 100 * mib, 64 * mib, 24},
+		{95 * mib, 100 * mib, 0, 0},
 		{0, 100 * mib, 0, 0},
 	} {
 		memory(t, c.free, c.limit)
@@ -64,7 +64,7 @@ func TestUnlockRefusesForMemory(t *testing.T) {
 	if !errors.As(err, &short) || short.Need != 64<<20+overhead || short.Have != 64<<20 {
 		t.Fatalf("Unlock() = %v; want a MemoryError with both numbers", err)
 	}
-	if got, want := err.Error(), "the passphrase's key derivation needs 80 MiB of memory, the pod may use 64 MiB"; got != want {
+	if got, want := err.Error(), "the passphrase's key derivation needs 96 MiB of memory, the pod may use 64 MiB"; got != want {
 		t.Errorf("Error() = %q; want %q", got, want)
 	}
 	if _, _, err := Format(context.Background(), 32<<20, KDF{"argon2id", 64 << 20, 1, 4}, secret(t, "pass")); !errors.As(err, &short) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/sys"
@@ -47,7 +48,7 @@ func (c call) run(ctx context.Context) ([]byte, error) {
 	cmd.Env = []string{"PATH=" + strings.Join(programDirs, ":"), "LC_ALL=C"}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = c.files
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, stderr := &bounded{limit: 4 * maxMetadata}, &bounded{limit: 4 << 10}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 
@@ -154,8 +155,10 @@ func failure(ctx context.Context, verb string, err error, stderr string) error {
 	if !errors.As(err, &exit) {
 		return fmt.Errorf("cryptsetup %s: %w", verb, err)
 	}
-	status, _ := exit.Sys().(unix.WaitStatus)
-	return &programError{verb: verb, exit: exit.ExitCode(), killed: isKilled(status), text: oneLine(stderr)}
+	// Who kills without being asked is the kernel, short of memory.
+	status, _ := exit.Sys().(syscall.WaitStatus)
+	killed := status.Signaled() && status.Signal() == syscall.SIGKILL
+	return &programError{verb: verb, exit: exit.ExitCode(), killed: killed, text: oneLine(stderr)}
 }
 
 // oneLine makes a program's words fit for an error: printable, on one line, and

@@ -49,18 +49,30 @@ func (p Place) openLock() (*os.File, error) {
 	if f, err = p.open(lockFile, unix.O_RDWR); err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = p.fail("open", lockFile, ErrNotAFile)
-	}
-	if st, ok := info.Sys().(*unix.Stat_t); err == nil && ok && st.Nlink > 1 {
-		err = p.fail("open", lockFile, errors.New("it has several names")) // it could be any file
+	_, err = regular(f)
+	if err == nil {
+		err = singleName(f)
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, p.fail("open", lockFile, err)
 	}
 	return f, nil
+}
+
+// singleName refuses a file with other names: it could be any file of the
+// vault's owner, and it will be written to.
+func singleName(f *os.File) error {
+	return sys.Control(f, func(fd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		if st.Nlink > 1 {
+			return errors.New("it has several names")
+		}
+		return nil
+	})
 }
 
 // sign says who has the lock, for people. That it can't, on a full disk say, is

@@ -28,6 +28,9 @@ func Open(ctx context.Context, p Place, pass *locked.Buffer, tree *os.File) (*Va
 	v.info.Path = p.path(wire.VaultFile)
 	if err := v.open(ctx, pass); err != nil {
 		v.key.Destroy()
+		if v.verifier != nil {
+			v.verifier.destroy()
+		}
 		if v.header != nil {
 			v.header.Close()
 		}
@@ -56,9 +59,6 @@ func (v *Vault) open(ctx context.Context, pass *locked.Buffer) error {
 		return err
 	}
 	v.clean.settled = true // nobody else has the tree yet
-	if v.verifier, err = newVerifier(pass); err != nil {
-		return err
-	}
 	v.info.UUID, v.info.Size, v.info.Opened = v.header.UUID, now.size, time.Now()
 	return nil
 }
@@ -71,8 +71,16 @@ func (v *Vault) unlock(ctx context.Context, img *os.File, pass *locked.Buffer) (
 	if v.header.Repaired != "" {
 		v.note("the %s copy of the vault's header was damaged; the other was used, and the next save mends it", v.header.Repaired)
 	}
+	// Its derivation takes as long as everything behind the keyslot's: let it
+	// run beside that one.
+	made := make(chan error, 1)
+	go func() {
+		var err error
+		v.verifier, err = newVerifier(pass)
+		made <- err
+	}()
 	v.key, err = v.header.Unlock(ctx, pass)
-	return err
+	return errors.Join(err, <-made)
 }
 
 // load extracts the files.

@@ -11,7 +11,6 @@ import (
 	"github.com/tazzo/tazpod/init/steps"
 	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/vault/ext4"
-	"golang.org/x/sys/unix"
 )
 
 // A save, under the lock. Killed before the rename it leaves the old generation
@@ -32,9 +31,6 @@ import (
 // and the tree's metadata with what it was at the start: if either differs, the
 // save starts over with a snapshot of the tree, a copy in RAM that stands still.
 
-// errMoving says that the tree changed while it was being read.
-var errMoving = errors.New("the files are changing")
-
 // hook is called before each step; tests fail or die there.
 var hook = func(step string) error { return nil }
 
@@ -47,9 +43,6 @@ func (v *Vault) Changed() (bool, error) {
 		return false, ErrClosed
 	}
 	now, err := takeFingerprint(context.Background(), v.tree)
-	if errors.Is(err, unix.ENOENT) { // something was removed while we looked
-		return true, nil
-	}
 	return !v.clean.settled || now.sum != v.clean.sum, err
 }
 
@@ -66,17 +59,26 @@ func (v *Vault) Save(ctx context.Context) (saved bool, err error) {
 	if errors.Is(err, errMoving) {
 		saved, err = v.saveSnapshot(ctx)
 	}
+	for try := 0; errors.Is(err, errNoSnapshot) && try < liveTries; try++ {
+		if saved, err = v.saveLive(ctx); errors.Is(err, errMoving) {
+			err = errors.Join(errNoSnapshot, err)
+		}
+	}
 	if err != nil {
 		return false, fmt.Errorf("save the vault: %w", classify(err))
 	}
 	return saved, nil
 }
 
+// liveTries is how often a changing tree is tried again where there is no other
+// way.
+const liveTries = 10
+
 // saveLive reads the tree itself, and gives up with errMoving when it changes.
 func (v *Vault) saveLive(ctx context.Context) (bool, error) {
 	before, err := v.settle(ctx)
 	if err != nil {
-		return false, moving(err)
+		return false, err
 	}
 	still := func(err error) error {
 		after, walkErr := takeFingerprint(ctx, v.tree)
@@ -91,7 +93,7 @@ func (v *Vault) saveLive(ctx context.Context) (bool, error) {
 // saveSnapshot reads a copy of the tree that stands still.
 func (v *Vault) saveSnapshot(ctx context.Context) (bool, error) {
 	before, err := takeFingerprint(ctx, v.tree)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
+	if err != nil {
 		return false, err
 	}
 	snap, err := takeSnapshot(ctx, v.tree)
@@ -111,14 +113,6 @@ func (v *Vault) settle(ctx context.Context) (fingerprint, error) {
 		f, err = takeFingerprint(ctx, v.tree)
 	}
 	return f, err
-}
-
-// moving tells the errors of reading a tree that changes under one's hands.
-func moving(err error) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return errors.Join(errMoving, err)
-	}
-	return err
 }
 
 // saveTree saves the files of tree, whose metadata is before. still turns the

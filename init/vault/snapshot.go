@@ -22,11 +22,14 @@ type snapshot struct {
 // steadyTries is how often a file that is being written is copied again.
 const steadyTries = 3
 
+// errNoSnapshot says that the pod may not make mounts.
+var errNoSnapshot = errors.New("no snapshot can be made")
+
 // takeSnapshot copies tree. The caller wipes it.
 func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
 	mount, err := ramMount()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(errNoSnapshot, err)
 	}
 	// The mount's own descriptor only names a place.
 	fd, err := unix.Openat(int(mount.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -43,8 +46,8 @@ func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
 			dirs = append(dirs, &entry{path: e.path, Stat_t: e.Stat_t})
 			err = errors.Join(attrErr, s.setAttributes(e.path, attrs))
 		}
-		if e.path != "." && errors.Is(err, unix.ENOENT) {
-			return nil // removed since the directory was listed
+		if gone(err) {
+			err = errors.Join(err, s.drop(e))
 		}
 		return err
 	})
@@ -59,7 +62,7 @@ func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
 
 // ramMount makes a file system in RAM that is never swapped: tmpfs where it can
 // be told so (Linux 6.4) or nothing swaps, else ramfs.
-func ramMount() (*os.File, error) {
+var ramMount = func() (*os.File, error) {
 	const attributes = sys.NoSUID | sys.NoDev | sys.NoExec
 	mount, err := sys.NewMount("tmpfs", attributes, "mode=0700", "noswap")
 	if !errors.Is(err, unix.EINVAL) {
@@ -114,6 +117,9 @@ func (s *snapshot) copyFile(e *entry) error {
 	}
 	src := os.NewFile(uintptr(fd), e.path)
 	defer src.Close()
+	if _, err := regular(src); err != nil {
+		return e.fail("open", errMoving)
+	}
 	fd, err = unix.Openat(s.fd(), e.path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return e.fail("copy", err)
@@ -124,9 +130,6 @@ func (s *snapshot) copyFile(e *entry) error {
 		var before unix.Stat_t
 		if err := unix.Fstat(int(src.Fd()), &before); err != nil {
 			return e.fail("stat", err)
-		}
-		if before.Mode&unix.S_IFMT != unix.S_IFREG {
-			return e.fail("open", errMoving)
 		}
 		if err := copyContent(dst, src, before.Size); err != nil {
 			return err
@@ -167,6 +170,18 @@ func copyContent(dst, src *os.File, size int64) error {
 		}
 		return nil
 	})
+}
+
+// drop removes the copy of a file that was half made when its name went away.
+func (s *snapshot) drop(e *entry) error {
+	delete(s.names, e.Ino)
+	fd, err := unix.Openat(s.fd(), e.path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil // not made, or without content
+	}
+	f := os.NewFile(uintptr(fd), e.path)
+	defer f.Close()
+	return errors.Join(sys.Zero(f), e.fail("remove", unix.Unlinkat(s.fd(), e.path, 0)))
 }
 
 func (s *snapshot) setAttributes(path string, attrs []attribute) error {

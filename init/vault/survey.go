@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"hash"
 	"os"
 	"path"
@@ -41,7 +42,9 @@ func (e *entry) fail(op string, err error) error {
 // those used follows a link in the last component.
 func (e *entry) proc() string { return sys.FdPath(int(e.dir.Fd())) + "/" + e.name }
 
-// walk visits a tree: directories before what is in them, names in order.
+// walk visits a tree: directories before what is in them, names in order. What
+// is removed or replaced while it looks is left out: that shows in the times of
+// its directory.
 func walk(ctx context.Context, root *os.File, visit func(*entry) error) error {
 	return walkDir(ctx, root, ".", ".", visit)
 }
@@ -70,19 +73,32 @@ func walkDir(ctx context.Context, parent *os.File, name, at string, visit func(*
 			return err
 		}
 		e := &entry{dir: dir, name: name, path: path.Join(at, name)}
-		if err := e.fail("stat", unix.Fstatat(fd, name, &e.Stat_t, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
-			return err
-		}
-		if e.kind() == unix.S_IFDIR {
+		err := e.fail("stat", unix.Fstatat(fd, name, &e.Stat_t, unix.AT_SYMLINK_NOFOLLOW))
+		switch {
+		case err != nil:
+		case e.kind() == unix.S_IFDIR:
 			err = walkDir(ctx, dir, name, e.path, visit)
-		} else {
+		default:
 			err = visit(e)
 		}
-		if err != nil {
+		if err != nil && !gone(err) {
 			return err
 		}
 	}
 	return nil
+}
+
+// errMoving says that the tree changed while it was being read.
+var errMoving = errors.New("the files are changing")
+
+// gone says that a name isn't what it was a moment ago.
+func gone(err error) bool {
+	for _, e := range []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, errMoving} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // fingerprint stands for a tree's metadata. It misses what is written through a
