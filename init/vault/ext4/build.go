@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,7 +38,8 @@ const (
 // Build makes an image of capacity bytes that holds the files of the directory
 // tree, in anonymous memory, which the caller wipes and closes. The image is what mke2fs -d makes, with owners translated by ids,
 // and the times and the root's mode, owner and times put right. A tree that
-// changes meanwhile gives an error or an image that Verify finds to differ.
+// changes meanwhile gives an error or an image that Verify finds to differ; so
+// does one whose owner swaps a file for a link to what only root may read.
 //
 // It wraps ErrFull when the files don't fit.
 func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.File, error) {
@@ -55,7 +57,7 @@ func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.F
 	}
 	err = image.Truncate(capacity)
 	if err == nil {
-		err = makeFS(ctx, tree, image, capacity, need.inodes)
+		err = makeFS(ctx, tree, image, capacity, need)
 	}
 	if err == nil {
 		err = patch(ctx, image, capacity, tree, ids)
@@ -66,10 +68,20 @@ func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.F
 	return image, nil
 }
 
-func makeFS(ctx context.Context, tree, image *os.File, capacity int64, inodes int) error {
+// patience is how long mke2fs may take, and how much longer per byte. It opens
+// files by name, so who swaps one for a FIFO at the right moment makes it wait
+// for ever.
+const (
+	patience        = 30 * time.Second
+	patiencePerByte = time.Second / (10 << 20)
+)
+
+func makeFS(ctx context.Context, tree, image *os.File, capacity int64, need size) error {
+	ctx, cancel := context.WithTimeout(ctx, patience+time.Duration(need.bytes)*patiencePerByte)
+	defer cancel()
 	args := []string{
 		"-q", "-F", "-t", "ext4", "-b", strconv.Itoa(buildBlock), "-I", "256", "-m", "0", "-L", Label,
-		"-N", strconv.Itoa(inodes + inodes/4 + spareInodes),
+		"-N", strconv.Itoa(need.inodes + need.inodes/4 + spareInodes),
 		"-E", "nodiscard,assume_storage_prezeroed=1", // a fresh memfd is zero: write no tables
 	}
 	if capacity >= journalRoom {

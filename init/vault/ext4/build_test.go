@@ -1,7 +1,9 @@
 package ext4
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -139,4 +141,61 @@ func TestAllocated(t *testing.T) {
 	}
 	sh(t, "e2fsck", "-fn", copied.Name())
 	must(t, openFS(t, copied).Verify(ctx, tree, ghostIDs))
+}
+
+// TestBuildWhileChanging saves a tree that never holds still: whatever comes of
+// it is an error, or a sound image that Verify judges.
+func TestBuildWhileChanging(t *testing.T) {
+	dir := ramDir(t)
+	fillTree(t, dir, 200, 1<<20)
+	tree, stop, done := open(t, dir), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			path := filepath.Join(dir, fmt.Sprintf("many/file number %04d", i*37%200))
+			switch i % 5 {
+			case 0:
+				os.WriteFile(path, make([]byte, i%9000), 0o600)
+			case 1:
+				os.Remove(path)
+			case 2:
+				os.Rename(filepath.Join(dir, "many"), filepath.Join(dir, "moved"))
+				os.Symlink("/etc", filepath.Join(dir, "many"))
+			case 3:
+				os.Remove(filepath.Join(dir, "many"))
+				os.Rename(filepath.Join(dir, "moved"), filepath.Join(dir, "many"))
+			case 4:
+				os.RemoveAll(path)
+				os.MkdirAll(path+"/sub", 0o700)
+			}
+		}
+	}()
+	built, same := 0, 0
+	for range 30 {
+		image, err := Build(limited(t), tree, 32<<20, ghostIDs)
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if err != nil {
+			continue
+		}
+		built++
+		sh(t, "e2fsck", "-fn", fdPath(image))
+		if openFS(t, image).Verify(limited(t), tree, ghostIDs) == nil {
+			same++
+		}
+		image.Close()
+	}
+	close(stop)
+	<-done
+	t.Logf("of 30: %d built, %d the same", built, same)
+	image, err := Build(limited(t), tree, 32<<20, ghostIDs)
+	must(t, err)
+	defer image.Close()
+	must(t, openFS(t, image).Verify(limited(t), tree, ghostIDs))
 }

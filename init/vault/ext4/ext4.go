@@ -34,7 +34,8 @@ var (
 )
 
 // IDMap names the one id, of users and of groups, that differs between an image
-// and a tree. All others are kept. The zero value changes nothing.
+// and a tree. All others are kept, so that what a tree's Disk itself owns is
+// Tree's after the way through an image. The zero value changes nothing.
 type IDMap struct{ Disk, Tree uint32 }
 
 func (m IDMap) toTree(id uint32) uint32 {
