@@ -30,10 +30,19 @@ import (
 // ErrHostKey is returned when what answers is not the pod that was asked for.
 var ErrHostKey = errors.New("the host key is not the pod's")
 
-// LostError says that the connection broke.
-type LostError struct{ Err error }
+// LostError says that the connection broke. Early means before anything was
+// asked, so that trying again does no harm.
+type LostError struct {
+	Err   error
+	Early bool
+}
 
-func (e *LostError) Error() string { return "the connection to the pod was lost: " + e.Err.Error() }
+func (e *LostError) Error() string {
+	if e.Early {
+		return "no connection to the pod: " + e.Err.Error()
+	}
+	return "the connection to the pod was lost: " + e.Err.Error()
+}
 func (e *LostError) Unwrap() error { return e.Err }
 
 // Client is an authenticated connection.
@@ -63,7 +72,7 @@ func Ghost(ctx context.Context, carrier net.Conn, key HostKey, source Source) (*
 func Control(ctx context.Context, carrier net.Conn, key HostKey) (*Client, error) {
 	c, err := connect(ctx, carrier, key, wire.ControlUser)
 	if err != nil && !errors.Is(err, ErrHostKey) && ctx.Err() == nil {
-		return nil, &LostError{err}
+		return nil, &LostError{err, true}
 	}
 	return c, err
 }
@@ -109,7 +118,7 @@ func (c *Client) Report() (checks []wire.Check, err error) {
 func (c *Client) ask(request string, reply any) error {
 	ok, payload, err := c.ssh.SendRequest(request, true, nil)
 	if err != nil {
-		return &LostError{err}
+		return &LostError{Err: err}
 	}
 	if !ok {
 		return fmt.Errorf("the pod doesn't know the request %s: its image is older than this program", request)

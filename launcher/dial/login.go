@@ -95,7 +95,7 @@ func (l *login) explain(err error) error {
 	case errors.Is(err, ErrHostKey):
 		return err
 	case l.tries == 0 || l.tries < l.source.Tries() || errors.Is(err, io.EOF):
-		return &LostError{err}
+		return &LostError{err, l.tries == 0}
 	case l.told:
 		return ErrNoPassphrase
 	}

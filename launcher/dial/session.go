@@ -38,7 +38,7 @@ func (c *Client) Run(command string, env []string, s Streams) (status int, err e
 		return 0, errors.New("the pod gives no session: " + printable(refused.Message))
 	}
 	if err != nil {
-		return 0, &LostError{err}
+		return 0, &LostError{Err: err}
 	}
 	defer session.Close()
 	for _, v := range env {
@@ -51,7 +51,7 @@ func (c *Client) Run(command string, env []string, s Streams) (status int, err e
 		size := s.Terminal.Size()
 		modes := ssh.TerminalModes{ssh.ECHO: 1, ssh.IUTF8: 1}
 		if err := session.RequestPty(termName(), size.Rows, size.Columns, modes); err != nil {
-			return 0, &LostError{err}
+			return 0, &LostError{Err: err}
 		}
 		session.Stderr = newLines{s.Err}
 	}
@@ -77,7 +77,7 @@ func (c *Client) Run(command string, env []string, s Streams) (status int, err e
 		err = session.Start(command)
 	}
 	if err != nil {
-		return 0, &LostError{err}
+		return 0, &LostError{Err: err}
 	}
 	hangUp := make(chan struct{})
 	go func() {
@@ -130,11 +130,11 @@ func statusOf(err error) (int, error) {
 	var missing *ssh.ExitMissingError
 	switch {
 	case errors.As(err, &missing):
-		return 0, &LostError{errors.New("the session ended without a status")}
+		return 0, &LostError{Err: errors.New("the session ended without a status")}
 	case err == nil:
 		return 0, nil
 	case !errors.As(err, &exit):
-		return 0, &LostError{err}
+		return 0, &LostError{Err: err}
 	case exit.Signal() == "":
 		return exit.ExitStatus(), nil
 	}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/tazzo/tazpod/launcher/engine"
+	"github.com/tazzo/tazpod/launcher/project"
+)
+
+var ghostCommand = command{"ghost", "Open or join the ghost of this project's pod: a shell, or the command behind --.", true, true,
+	func(c *kingpin.CmdClause) func(*call) (int, error) {
+		flags := declareSession(c)
+		return func(c *call) (int, error) {
+			p, err := c.here(project.Overrides{})
+			if err != nil {
+				return 0, err
+			}
+			source, err := flags.source()
+			if err != nil {
+				return 0, err
+			}
+			pod, fresh, err := p.started()
+			if err != nil {
+				return 0, err
+			}
+			return p.session(pod, fresh, source, *flags.plain)
+		}
+	}}
+
+// started returns the project's pod as it is, started again if it was stopped.
+func (p *place) started() (pod *engine.Pod, fresh bool, err error) {
+	if pod, err = p.pod(); err != nil || pod.Running() {
+		return pod, false, err
+	}
+	if pod.State == engine.StateAbsent {
+		return nil, false, &exit{0, fmt.Errorf("there is no pod %s", pod.Name), "tazpod run IMAGE makes one"}
+	}
+	p.notify("starting the pod " + pod.Name)
+	if err := p.engine.Start(p.ctx, pod); err != nil {
+		return nil, false, err
+	}
+	pod, err = p.pod()
+	return pod, true, err
+}

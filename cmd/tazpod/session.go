@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
+	"github.com/tazzo/tazpod/launcher/engine"
+	"github.com/tazzo/tazpod/launcher/term"
+)
+
+// sessionFlags are those of the commands that open a ghost.
+type sessionFlags struct {
+	passphraseFD   *int
+	passphraseFile *string
+	plain          *bool
+}
+
+func declareSession(c *kingpin.CmdClause) sessionFlags {
+	return sessionFlags{
+		c.Flag("passphrase-fd", "Read the passphrase from this file descriptor instead of the terminal.").PlaceHolder("N").Default("-1").Int(),
+		c.Flag("passphrase-file", "Read the passphrase from this file instead of the terminal.").PlaceHolder("FILE").Envar("TAZPOD_PASSPHRASE_FILE").String(),
+		c.Flag("no-tty", "Give the command no terminal although there is one.").Short('T').Bool(),
+	}
+}
+
+// source finds out who knows the passphrase, and asks for nothing where nobody
+// can answer.
+func (f sessionFlags) source() (dial.Source, error) {
+	switch {
+	case *f.passphraseFD >= 0 && *f.passphraseFile != "":
+		return nil, usageError(errors.New("--passphrase-fd and --passphrase-file exclude each other"))
+	case *f.passphraseFD >= 0:
+		file := os.NewFile(uintptr(*f.passphraseFD), "descriptor")
+		return dial.Given(file, os.Stderr)
+	case *f.passphraseFile != "":
+		file, err := os.Open(*f.passphraseFile)
+		if err != nil {
+			return nil, &exit{wire.ExitPassphrase, err, ""}
+		}
+		return dial.Given(file, os.Stderr)
+	}
+	if t, err := term.Controlling(); err == nil {
+		return dial.Person(t), nil
+	}
+	if t, ok := term.From(os.Stdin); ok {
+		return dial.Person(t), nil
+	}
+	return nil, &exit{wire.ExitPassphrase, errors.New("there is no terminal to ask for the passphrase on"),
+		"give it with --passphrase-fd N or --passphrase-file F"}
+}
+
+// session runs argv, or a login shell, in the pod's ghost.
+func (p *place) session(pod *engine.Pod, fresh bool, source dial.Source, plain bool) (int, error) {
+	// Other processes of this user need not see the passphrase go by; where this
+	// is refused they could anyway.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	client, err := p.ghost(pod, fresh, source)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	streams := dial.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	in, isIn := term.From(os.Stdin)
+	if _, isOut := term.From(os.Stdout); isIn && isOut && !plain {
+		streams.Terminal = in
+	}
+	status, err := client.Run(dial.Quote(p.argv), dial.Environment(os.Environ()), streams)
+	return status, p.lost(pod, err)
+}

@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/go-connections/nat"
+
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// Labels of a pod's container.
+const (
+	LabelProject = "io.tazpod.project" // directory on the host
+	LabelName    = "io.tazpod.name"
+	LabelImage   = "io.tazpod.image"  // tag
+	labelConfig  = "io.tazpod.config" // hash of what the container was made from
+)
+
+// stopSeconds is the grace between SIGTERM and SIGKILL: time to save a vault.
+const stopSeconds = 45
+
+// capabilities are what ghosts take to build; users' processes get none of
+// them. SYS_ADMIN makes namespaces and mounts; SYS_CHROOT enters the new root;
+// CHOWN, DAC_OVERRIDE, FOWNER and SETFCAP fill home and vault with other users'
+// files; SETUID and SETGID become the user; KILL ends the ghost.
+var capabilities = []string{
+	"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "SETFCAP", "SYS_CHROOT", "KILL",
+}
+
+// Spec is the pod that is wanted.
+type Spec struct {
+	Name    string
+	Project string // directory on the host
+	Image   string // tag
+	ImageID string
+	Pod     wire.Pod
+	Memory  int64 // bytes; 0 for no limit
+	Network string
+	Ports   []string // as `docker run -p` takes them
+}
+
+// host is what matters of the engine's machine.
+type host struct {
+	AppArmor, Rootless bool
+}
+
+func hostOf(info system.Info) host {
+	has := func(name string) bool {
+		return slices.ContainsFunc(info.SecurityOptions, func(o string) bool {
+			return o == name || o == "name="+name || len(o) > len(name)+5 && o[:len(name)+6] == "name="+name+","
+		})
+	}
+	return host{AppArmor: has("apparmor"), Rootless: has("rootless")}
+}
+
+// configs are the engine's words for a Spec: DESIGN's privileges and no more.
+func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error) {
+	pod, err := json.Marshal(s.Pod)
+	if err != nil {
+		return nil, nil, err
+	}
+	exposed, bindings, err := nat.ParsePortSpecs(s.Ports)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ports: %w", err)
+	}
+	seconds := stopSeconds
+	config := &container.Config{
+		Hostname:     s.Name,
+		Image:        s.ImageID,
+		Env:          []string{wire.EnvPod + "=" + string(pod)},
+		ExposedPorts: exposed,
+		StopTimeout:  &seconds,
+		Labels:       map[string]string{LabelProject: s.Project, LabelName: s.Name, LabelImage: s.Image},
+	}
+	hostConfig := &container.HostConfig{
+		CapDrop:      []string{"ALL"},
+		CapAdd:       capabilities,
+		SecurityOpt:  []string{"no-new-privileges"},
+		NetworkMode:  container.NetworkMode(s.Network),
+		PortBindings: bindings,
+		Mounts:       []mount.Mount{{Type: mount.TypeBind, Source: s.Project, Target: wire.Workspace}},
+		Resources:    container.Resources{Memory: s.Memory},
+	}
+	if s.Memory > 0 {
+		hostConfig.MemorySwap = s.Memory // the sum of both, so no swap
+	}
+	if on.AppArmor {
+		hostConfig.SecurityOpt = append(hostConfig.SecurityOpt, "apparmor=unconfined")
+	}
+	if !on.Rootless { // which can't raise a limit
+		hostConfig.Ulimits = []*container.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
+	}
+	hash, err := json.Marshal(struct {
+		Config *container.Config
+		Host   *container.HostConfig
+	}{config, hostConfig})
+	if err != nil {
+		return nil, nil, err
+	}
+	sum := sha256.Sum256(hash)
+	config.Labels[labelConfig] = hex.EncodeToString(sum[:])
+	return config, hostConfig, nil
+}
