@@ -3,6 +3,7 @@ package ghost
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,8 @@ func TestMain(m *testing.M) {
 			executable = filepath.Join(dir, "roles")
 			build := exec.Command("go", "build", "-trimpath", "-o", executable, "./testdata/roles")
 			build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
-			if err := build.Run(); err != nil {
+			if err := errors.Join(build.Run(), os.Chmod(executable, 0o711)); err != nil { // the mode it has in images
+				fmt.Fprintln(os.Stderr, err)
 				return
 			}
 		}
@@ -173,6 +175,34 @@ func TestProjectKeepsItsOwner(t *testing.T) {
 			t.Errorf("owner of %s = %d:%d; want %d", name, st.Uid, st.Gid, owner)
 		}
 	}
+}
+
+// TestAtOnce: sessions that start and end at the same time don't get mixed up.
+func TestAtOnce(t *testing.T) {
+	g := start(t, prepare(t))
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			config := SessionConfig{Argv: []string{"/bin/sh", "-c", fmt.Sprintf("echo %d; exit %d", i, i)}}
+			if i%2 == 0 {
+				config.Terminal = &Size{80, 24}
+			}
+			s, err := g.Session(config)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			out, _ := io.ReadAll(s.Stdout) // of a terminal it ends with EIO
+			if got := strings.TrimSpace(string(out)); got != fmt.Sprint(i) {
+				t.Errorf("session %d printed %q", i, got)
+			}
+			if got, want := s.Wait(), (Status{Code: i}); got != want {
+				t.Errorf("session %d ended with %+v; want %+v", i, got, want)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func BenchmarkStart(b *testing.B) {

@@ -21,7 +21,7 @@ import (
 func visitor(t *testing.T, c Config) {
 	t.Helper()
 	text, err := os.ReadFile(executable)
-	must(t, err, os.WriteFile(c.Workspace+"/visitor", text, 0o755))
+	must(t, err, os.WriteFile(c.Workspace+"/visitor", text, 0o711))
 }
 
 // TestDenied: each call that could lead out of a ghost is refused in it.

@@ -43,7 +43,10 @@ func Probe(workspace string) Support {
 		return err == nil
 	}
 	check("namespaces", true, probeNamespaces)
+	check("user namespace", true, probeUserNamespace)
 	check("mounts", true, func() (string, error) { return "allowed", sys.MayMount("/proc/self/task") })
+	check("root", true, probeRoot)
+	check("files", true, probeFiles)
 	check("RAM", true, probeRAM)
 	check("filter", true, probeFilter)
 	check("idmapped workspace", false, func() (string, error) {
@@ -56,19 +59,62 @@ func Probe(workspace string) Support {
 
 // probeNamespaces makes those of a ghost, with a process that it ends at once.
 func probeNamespaces() (string, error) {
-	read, write, err := os.Pipe()
+	return sys.Namespaces(sys.GhostNamespaces), probeSpawn(syscall.SysProcAttr{Cloneflags: sys.GhostNamespaces})
+}
+
+// probeUserNamespace maps ids as for a keeper, root's among them.
+func probeUserNamespace() (string, error) {
+	mapped, err := sys.MappedIDs("/proc/self/uid_map")
 	if err != nil {
 		return "", err
 	}
+	ids := sys.IDs{Inside: wire.UserID, Outside: wire.UserID}.Extents(min(1<<16, mapped.Limit()))
+	return "allowed", probeSpawn(syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+	})
+}
+
+func probeSpawn(attr syscall.SysProcAttr) error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
 	defer write.Close()
-	hold, err := spawn("hold", []*os.File{read}, syscall.SysProcAttr{Cloneflags: sys.GhostNamespaces})
+	hold, err := spawn("hold", []*os.File{read}, attr)
 	read.Close()
 	if err != nil {
-		return "", err
+		return err
 	}
 	err = hold.Kill()
 	_, waited := hold.Wait()
-	return sys.Namespaces(sys.GhostNamespaces), errors.Join(err, waited)
+	return errors.Join(err, waited)
+}
+
+// probeRoot changes the root to what it is.
+func probeRoot() (string, error) {
+	if err := unix.Chroot("/"); err != nil {
+		return "", &os.PathError{Op: "chroot", Path: "/", Err: err}
+	}
+	return "can be changed", nil
+}
+
+// probeFiles looks whether root may give files to the ghost's user and zero
+// that user's files.
+func probeFiles() (string, error) {
+	s, err := sys.ReadStatus("/proc/self/status")
+	if err != nil {
+		return "", err
+	}
+	for _, c := range []struct {
+		bit        int
+		call, name string
+	}{{unix.CAP_CHOWN, "chown", "CHOWN"}, {unix.CAP_DAC_OVERRIDE, "openat2", "DAC_OVERRIDE"}, {unix.CAP_FOWNER, "chmod", "FOWNER"}} {
+		if s.Effective&(1<<c.bit) == 0 {
+			return "", &RefusedError{Call: c.call, Errno: unix.EPERM, Hint: "run the pod with --cap-add " + c.name,
+				Detail: c.call + " of another user's files: operation not permitted"}
+		}
+	}
+	return "can be given away", nil
 }
 
 func probeRAM() (string, error) {
