@@ -33,7 +33,7 @@ type KDF struct {
 const (
 	idealMemory   = 256 << 20 // bytes
 	minimumMemory = 64 << 20  // bytes: below it a new vault is refused
-	idealPasses   = 6         // over idealMemory, about a second on two processors
+	idealPasses   = 4         // over idealMemory, 0.7 s on two idle processors
 )
 
 // DefaultKDF returns the cost of a new keyslot: argon2id over 256 MiB, or over

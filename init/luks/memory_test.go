@@ -27,12 +27,12 @@ func TestDefaultKDF(t *testing.T) {
 		memory      int64 // 0: refused
 		passes      int
 	}{
-		{8 << 30, math.MaxInt64, 256 * mib, 6},
-		{400 * mib, 512 * mib, 256 * mib, 6},
-		{250 * mib, 256 * mib, 128 * mib, 12},
-		{100 * mib, math.MaxInt64, 68 * mib, 23},
-		{120 * mib, 128 * mib, 64 * mib, 24},
-		{96 * mib, 100 * mib, 64 * mib, 24},
+		{8 << 30, math.MaxInt64, 256 * mib, 4},
+		{400 * mib, 512 * mib, 256 * mib, 4},
+		{250 * mib, 256 * mib, 128 * mib, 8},
+		{100 * mib, math.MaxInt64, 68 * mib, 16},
+		{120 * mib, 128 * mib, 64 * mib, 16},
+		{96 * mib, 100 * mib, 64 * mib, 16},
 		{95 * mib, 100 * mib, 0, 0},
 		{0, 100 * mib, 0, 0},
 	} {

@@ -51,7 +51,7 @@ func Create(ctx context.Context, p Place, pass *locked.Buffer, size int64) error
 		return errors.Join(err, existing(p, exists))
 	}
 	if err := create(ctx, p, pass, size); err != nil {
-		return fmt.Errorf("create the vault: %w", err)
+		return fmt.Errorf("create %s: %w", p.path(wire.VaultFile), err)
 	}
 	return nil
 }

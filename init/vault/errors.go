@@ -82,7 +82,7 @@ var hints = []struct {
 func Hint(err error) string {
 	var memory *MemoryError
 	if errors.As(err, &memory) {
-		return "give the pod more memory, or lower the passphrase's cost: cryptsetup luksConvertKey --pbkdf-memory 65536 FILE"
+		return "give the pod more memory (docker run --memory), or lower the cost of the vault's passphrase elsewhere: cryptsetup luksConvertKey --pbkdf-memory 65536 FILE"
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.is) {

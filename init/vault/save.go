@@ -11,6 +11,7 @@ import (
 	"github.com/tazzo/tazpod/init/steps"
 	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/vault/ext4"
+	"github.com/tazzo/tazpod/init/wire"
 )
 
 // A save, under the lock. Killed before the rename it leaves the old generation
@@ -65,7 +66,7 @@ func (v *Vault) Save(ctx context.Context) (saved bool, err error) {
 		}
 	}
 	if err != nil {
-		return false, fmt.Errorf("save the vault: %w", classify(err))
+		return false, fmt.Errorf("save %s: %w", v.place.path(wire.VaultFile), classify(err))
 	}
 	return saved, nil
 }
