@@ -1,11 +1,13 @@
 package ext4
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -110,23 +112,33 @@ func TestAllocated(t *testing.T) {
 	image, err := Build(ctx, tree, 600<<20, ghostIDs)
 	must(t, err)
 	defer image.Close()
+	copied := onlyAllocated(t, image, 1<<20)
+	must(t, openFS(t, copied).Verify(ctx, tree, ghostIDs))
+	for _, name := range []string{"1 KiB", "no checksums", "plain", "no flex_bg", "meta_bg", "sparse_super2", "no sparse_super", "bigalloc", "ext3"} {
+		t.Run(name, func(t *testing.T) {
+			onlyAllocated(t, mke2fs(t, 40<<20, from, strings.Fields(formats[name])...), 8<<20)
+		})
+	}
+}
 
+// onlyAllocated copies the allocated ranges of an image into a file full of
+// other bytes. They may take no more than spare bytes beyond what is in use.
+func onlyAllocated(t *testing.T, image *os.File, spare int64) *os.File {
+	t.Helper()
 	ranges, err := Allocated(image)
 	must(t, err)
-	copied, err := os.Create(filepath.Join(t.TempDir(), "copy"))
+	size := sizeOf(t, image)
+	copied, err := os.Create(filepath.Join(ramDir(t), "copy"))
 	must(t, err)
-	defer copied.Close()
-	garbage := make([]byte, 1<<20)
-	for i := range garbage {
-		garbage[i] = 0xA5
-	}
-	for at := int64(0); at < 600<<20; at += int64(len(garbage)) {
+	t.Cleanup(func() { copied.Close() })
+	garbage := bytes.Repeat([]byte{0xA5}, 1<<20)
+	for at := int64(0); at < size; at += int64(len(garbage)) {
 		_, err := copied.WriteAt(garbage, at)
 		must(t, err)
 	}
 	total, end := int64(0), int64(-1)
 	for _, r := range ranges {
-		if r.Off <= end || r.Len <= 0 || r.Off+r.Len > 600<<20 {
+		if r.Off <= end || r.Len <= 0 || r.Off+r.Len > size {
 			t.Fatalf("range %+v after byte %d", r, end)
 		}
 		end, total = r.Off+r.Len, total+r.Len
@@ -136,11 +148,44 @@ func TestAllocated(t *testing.T) {
 		_, err = copied.WriteAt(b, r.Off)
 		must(t, err)
 	}
-	if used := openFS(t, image).Used(); total < used || total > used+1<<20 {
+	if used := openFS(t, image).Used(); total < used || total > used+spare {
 		t.Errorf("ranges take %d bytes; the superblock counts %d", total, used)
 	}
 	sh(t, "e2fsck", "-fn", copied.Name())
-	must(t, openFS(t, copied).Verify(ctx, tree, ghostIDs))
+	return copied
+}
+
+// nest makes directories one in the other and returns the innermost.
+func nest(t *testing.T, root *os.File, levels int) folder {
+	t.Helper()
+	d, err := openRoot(root)
+	must(t, err)
+	for range levels {
+		must(t, unix.Mkdirat(d.fd(), "dd", 0o700))
+		next, err := d.open("dd")
+		must(t, err)
+		d.Close()
+		d = next
+	}
+	return d
+}
+
+func TestLongPaths(t *testing.T) {
+	from, to := ramDir(t), ramDir(t)
+	tree, ctx := open(t, from), limited(t)
+	d := nest(t, tree, 660) // 1,979 bytes
+	must(t, unix.Symlinkat("x", d.fd(), "one"))
+	image, err := Build(ctx, tree, 32<<20, ghostIDs)
+	must(t, err)
+	defer image.Close()
+	_, err = openFS(t, image).Extract(ctx, open(t, to), ghostIDs)
+	must(t, err)
+	must(t, openFS(t, image).Verify(ctx, open(t, to), ghostIDs))
+	must(t, unix.Symlinkat("x", d.fd(), strings.Repeat("l", 21)))
+	if _, err := Build(ctx, tree, 32<<20, ghostIDs); err == nil || !strings.Contains(err.Error(), "more than 2000 bytes") {
+		t.Errorf("Build with a path of 2,001 bytes = %v; want a refusal", err)
+	}
+	must(t, d.Close())
 }
 
 // TestBuildWhileChanging saves a tree that never holds still: whatever comes of

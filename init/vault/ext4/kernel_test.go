@@ -60,6 +60,7 @@ var formats = map[string]string{
 	"4 KiB":           "-t ext4 -b 4096",
 	"ext2":            "-t ext2 -b 1024",
 	"ext3":            "-t ext3 -b 4096",
+	"revision 0":      "-t ext2 -b 1024 -r 0",
 	"small inodes":    "-t ext4 -I 128",
 	"large inodes":    "-t ext4 -I 1024 -b 4096",
 	"no checksums":    "-t ext4 -O ^metadata_csum,uninit_bg",
@@ -130,6 +131,39 @@ func TestStockWritten(t *testing.T) {
 			sameAsKernel(t, mke2fs(t, 160<<20, from, strings.Fields(args)...))
 		})
 	}
+}
+
+// TestBeyondTheKernel reads images that not every kernel mounts.
+func TestBeyondTheKernel(t *testing.T) {
+	from := tinyTree(t, false)
+	for _, args := range []string{
+		"-t ext4 -b 8192", "-t ext4 -b 16384", "-t ext4 -b 32768", "-t ext4 -b 65536", "-t ext2 -b 65536",
+	} {
+		image, to := mke2fs(t, 64<<20, from, strings.Fields(args)...), ramDir(t)
+		_, err := openFS(t, image).Extract(limited(t), open(t, to), IDMap{})
+		must(t, err)
+		_, got, _ := strings.Cut(manifest(t, to), "\n") // mke2fs -d loses the root's times
+		_, want, _ := strings.Cut(manifest(t, from), "\n")
+		sameTree(t, got, want)
+	}
+}
+
+// TestDeep reads directories nested deeper than a path can name.
+func TestDeep(t *testing.T) {
+	image, to := mke2fs(t, 64<<20, "", "-t", "ext4"), ramDir(t)
+	dir, end := mount(t, image.Name(), "rw")
+	top := open(t, dir)
+	d := nest(t, top, 1500)
+	must(t, unix.Symlinkat("x", d.fd(), "one"))
+	must(t, unix.Linkat(d.fd(), "one", d.fd(), "two", 0))
+	must(t, d.Close())
+	must(t, top.Close())
+	end()
+	stats, err := openFS(t, image).Extract(limited(t), open(t, to), ghostIDs)
+	if err != nil || stats.Dirs != 1501 || stats.Links != 1 {
+		t.Fatalf("Extract = %+v, %v; want 1501 directories and a link", stats, err)
+	}
+	must(t, openFS(t, image).Verify(limited(t), open(t, to), ghostIDs))
 }
 
 func TestRefusedByName(t *testing.T) {
