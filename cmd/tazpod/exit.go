@@ -27,7 +27,7 @@ func (e *exit) Unwrap() error { return e.err }
 
 func usageError(err error) error {
 	hint := "tazpod --help lists commands and flags"
-	if strings.Contains(err.Error(), "unexpected argument") {
+	if strings.Contains(err.Error(), "unexpected ") {
 		hint = "a command to run stands behind --, as in: tazpod run base -- ls -l"
 	}
 	return &exit{wire.ExitUsage, err, hint}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -85,7 +86,8 @@ func (e *Engine) Up(ctx context.Context, s Spec, busy Busy) (pod *Pod, fresh boo
 	if err != nil {
 		return nil, false, nil, err
 	}
-	config, hostConfig, err := s.configs(hostOf(info))
+	on := hostOf(info)
+	config, hostConfig, err := s.configs(on)
 	if err != nil {
 		return nil, false, nil, err
 	}
@@ -132,7 +134,18 @@ func (e *Engine) Up(ctx context.Context, s Spec, busy Busy) (pod *Pod, fresh boo
 			}
 			continue
 		}
-		if err := e.api.ContainerStart(ctx, pod.ID, container.StartOptions{}); err != nil && !errdefs.IsNotFound(err) {
+		err = e.Start(ctx, pod)
+		if err != nil && strings.Contains(err.Error(), "rlimit") && !on.FixedLimits {
+			on.FixedLimits = true
+			notes = append(notes, "this engine can't raise the limit of locked memory; doctor tells what that means")
+			if config, hostConfig, err = s.configs(on); err == nil {
+				err = e.Down(ctx, pod)
+			}
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
 			return nil, false, notes, fmt.Errorf("start the pod: %w", err)
 		}
 		pod, err = e.Find(ctx, s.Name)

@@ -48,7 +48,9 @@ type Spec struct {
 
 // host is what matters of the engine's machine.
 type host struct {
-	AppArmor, Rootless bool
+	AppArmor    bool
+	Rootless    bool // an engine of a user's own, which can't raise a limit
+	FixedLimits bool // nor can this one
 }
 
 func hostOf(info system.Info) host {
@@ -94,9 +96,8 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 	if on.AppArmor {
 		hostConfig.SecurityOpt = append(hostConfig.SecurityOpt, "apparmor=unconfined")
 	}
-	if !on.Rootless { // which can't raise a limit
-		hostConfig.Ulimits = []*container.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
-	}
+	// The hash leaves the limit out: it is what the engine can give, not what is
+	// asked for.
 	hash, err := json.Marshal(struct {
 		Config *container.Config
 		Host   *container.HostConfig
@@ -106,5 +107,8 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 	}
 	sum := sha256.Sum256(hash)
 	config.Labels[labelConfig] = hex.EncodeToString(sum[:])
+	if !on.Rootless && !on.FixedLimits {
+		hostConfig.Ulimits = []*container.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
+	}
 	return config, hostConfig, nil
 }
