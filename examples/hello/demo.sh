@@ -93,10 +93,10 @@ good 'a shell in a ghost'
 
 step '2. write a secret, and use it'
 # The secret goes through the session's input: no command line ever has it.
-inside "printf %s $secret >~/secrets/token; export TOKEN=$secret"
+inside "echo $secret >~/secrets/token; export TOKEN=$secret"
 [ "$(inside 'cat ~/secrets/token')" = "$secret" ] || bad 'the secret is not there inside'
 inside 'sh /workspace/hello.sh' | sed 's/^/  | /'
-inside "printf %s $secret >/tmp/scratch; printf %s $secret >~/notes"
+inside "echo $secret >/tmp/scratch; echo $secret >~/notes"
 good 'inside it is there'
 
 step '3. meanwhile outside, in the same pod, as the same user'

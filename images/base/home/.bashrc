@@ -37,7 +37,7 @@ unset __file
 if [ "$TERM" != dumb ] && [ -r /usr/share/tazpod/shell/starship.bash ] && command -v starship >/dev/null; then
 	. /usr/share/tazpod/shell/starship.bash
 else
-	PS1='${TAZPOD_POD_NAME:-pod}:\w\$ '
+	PS1='${TAZPOD_NAME:-pod}:\w\$ '
 	if [ -n "$TAZPOD_GHOST" ]; then
 		PS1='ghost${TAZPOD_PROFILE:++$TAZPOD_PROFILE} '$PS1
 	fi
