@@ -106,8 +106,10 @@ good 'no file'
 seen=$(outside ps -e -o args= | grep -c -e 'tazpod-init role' -e '^bash$' || true)
 [ "$seen" = 0 ] || bad "processes of the ghost can be seen: $seen"
 good 'no process of the ghost in ps'
+if docker exec --interactive --user tazpod "$(pod)" bash -c "$processes" <<<HOME=/home/tazpod; then bad 'the search for processes finds nothing'; fi
+if docker exec --interactive --user tazpod "$(pod)" bash -c "$files" <<<'the token has'; then bad 'the search for files finds nothing'; fi
 docker exec --interactive --user tazpod "$(pod)" bash -c "$processes" <<<"$secret" || bad 'a process shows the secret'
-good "not in any process's environment, command line, root or working directory"
+good "a search that finds what isn't hidden finds it in no process's environment, command line, root or working directory"
 docker exec --interactive --user tazpod "$(pod)" bash -c "$files" <<<"$secret" || bad 'a file has the secret'
 docker exec --interactive --user root "$(pod)" bash -c "$files" <<<"$secret" || bad 'a file has the secret'
 good "in no file of the container, even for the container's root"
