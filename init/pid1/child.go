@@ -134,8 +134,10 @@ func search(argv, env []string, try func(path string, argv []string) error) erro
 		switch err {
 		case nil:
 			return nil
-		case unix.EACCES:
-			result = err
+		case unix.EACCES: // it is there, or it is behind a directory that we may not enter
+			if place == "" || unix.Access(file, unix.F_OK) == nil {
+				result = err
+			}
 		case unix.ENOENT, unix.ENOTDIR, unix.ESTALE, unix.ENODEV, unix.ETIMEDOUT:
 		default:
 			return err

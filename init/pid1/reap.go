@@ -39,9 +39,10 @@ func (r *reaper) wake() {
 	}
 }
 
-// run reaps for ever.
+// run reaps for ever. Signals are for the main thread.
 func (r *reaper) run() {
 	runtime.LockOSThread()
+	setMask(^uint64(0))
 	events := make([]event, 0, len(r.watched)+1)
 	var last int64
 	row := 0

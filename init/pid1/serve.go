@@ -97,6 +97,12 @@ func (s *server) fork(r *reaper, unshare uintptr, config string) (int, error) {
 
 // ended notes how serve ended and when to start it again.
 func (s *server) ended(how string) {
+	s.note(how)
+	note("error", "serve ended", "error", how, "restart_in", s.backOff.String())
+	s.save()
+}
+
+func (s *server) note(how string) {
 	now := monotonic()
 	if now-s.started >= int64(healthy) {
 		s.backOff = 0
@@ -106,8 +112,6 @@ func (s *server) ended(how string) {
 	s.state.Running, s.state.PID, s.state.Last = false, 0, how
 	s.state.Restarts++
 	s.state.BackOff = s.backOff.Milliseconds()
-	note("error", "serve ended", "error", how, "restart_in", s.backOff.String())
-	s.save()
 }
 
 // save replaces StateFile. Errors only cost healthcheck its knowledge.

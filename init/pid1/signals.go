@@ -80,7 +80,7 @@ const kept = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGCONT-1) | 1<<
 	1<<(unix.SIGTTIN-1) | 1<<(unix.SIGTTOU-1) | 7<<(32-1)
 
 // inherited reads what this process was started with. The Go runtime has
-// already put handlers over most ignored signals and unblocked a few, so only
+// already put handlers over most ignored signals and unblocked some, so only
 // what the entry point saw before it is complete (entry_amd64.s); without it,
 // ignored HUP, INT, TSTP, TTIN, TTOU and 32 to 34 are still to be seen.
 func inherited() dispositions {

@@ -1,0 +1,146 @@
+package pid1
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestCommandIsTheUser reads who the pod's command is, and what it can do.
+func TestCommandIsTheUser(t *testing.T) {
+	h := how{namespace: true, env: []string{"HOME=/root", `TAZPOD_POD={"name":"try"}`, "KEEP=this"}}
+	r := h.start(t, "pid1", "sh", "-c", `
+		grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|SigBlk|SigIgn)' /proc/self/status | tr '\t' ' '
+		echo "home=$HOME user=$USER keep=$KEEP pod=$TAZPOD_POD"
+		ls -d /proc/1 2>&1; kill -9 1; echo tried`)
+	r.want(0)
+	r.alone()
+	out := r.out.String()
+	for _, want := range []string{
+		"Uid: 1000 1000 1000 1000\n", "Gid: 1000 1000 1000 1000\n", "Groups:  \n", "NoNewPrivs: 1\n",
+		"CapInh: 0000000000000000\n", "CapPrm: 0000000000000000\n", "CapEff: 0000000000000000\n",
+		"CapBnd: 0000000000000000\n", "CapAmb: 0000000000000000\n",
+		"SigBlk: 0000000000000000\n", "SigIgn: 0000000000000000\n",
+		"home=/home/tazpod user=tazpod keep=this pod=\n",
+		"'/proc/1': No such file", "tried\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// TestWorkingDirectory: the command starts where the caller is, and the init
+// doesn't keep that place busy.
+func TestWorkingDirectory(t *testing.T) {
+	dir := t.TempDir()
+	r := how{dir: dir}.start(t, "run", "sh", "-c", "pwd -P; readlink /proc/$PPID/cwd")
+	r.want(0)
+	r.see(dir + "\n/\n")
+
+	gone := filepath.Join(dir, "gone")
+	if err := os.Mkdir(gone, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r = how{dir: gone, wrap: []string{"bash", "-c", `rmdir ../gone; exec "$0" "$@"`}}.start(t, "run", "readlink", "/proc/self/cwd")
+	r.want(0)
+	r.see(gone + " (deleted)")
+
+	// A directory of root's, which the pod's user could not enter by its path.
+	r = how{dir: dir, namespace: true}.start(t, "pid1", "readlink", "/proc/self/cwd")
+	r.want(0)
+	r.see(dir)
+}
+
+// TestDescriptors: what the caller left open is the command's; the init closes
+// its copies and adds none of its own.
+func TestDescriptors(t *testing.T) {
+	inside, outside, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := []string{"bash", "-c", "echo /proc/self/fd/*"}
+	h := how{files: []*os.File{outside}}
+	plain := how{files: h.files, path: "/bin/bash"}.start(t, list[1:]...)
+	plain.want(0)
+	plain.alone()
+	through := h.start(t, append([]string{"run"}, list...)...)
+	through.want(0)
+	through.alone()
+	if plain.out.String() != through.out.String() {
+		t.Errorf("command has %s; want %s", through.out, plain.out)
+	}
+	r := h.start(t, "run", "bash", "-c", `
+		echo by the command >&3; exec 3>&-; echo closed; sleep 1000`)
+	outside.Close()
+	r.see("closed")
+	// The end of the pipe comes although the init still runs.
+	line, err := bufio.NewReader(inside).ReadString(0)
+	if line != "by the command\n" || err == nil {
+		t.Errorf("pipe had %q, %v; want one line and the end", line, err)
+	}
+	r.signal(unix.SIGTERM)
+	r.want(128 + 15)
+
+	r = how{wrap: []string{"bash", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`}}.start(t,
+		"run", "bash", "-c", `echo "$LISTEN_FDS $((LISTEN_PID == $$))"`)
+	r.want(0)
+	r.see("1 1\n")
+	r = how{env: []string{"LISTEN_PID=1"}}.start(t, "run", "sh", "-c", "echo $LISTEN_PID")
+	r.want(0)
+	r.see("1\n")
+}
+
+func TestSignalNames(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want int
+	}{{"TERM", 15}, {"SIGTERM", 15}, {"sigterm", 15}, {"15", 15}, {"64", 64}, {"RTMIN", 34}, {"RTMIN+3", 37}, {"SIGRTMAX-1", 63}} {
+		if got, err := parseSignal(c.text); got != c.want || err != nil {
+			t.Errorf("parseSignal(%q) = %d, %v; want %d", c.text, got, err, c.want)
+		}
+	}
+	for _, text := range []string{"", "0", "65", "-1", "TERMS", "RTMIN+99", "RTMIN-1", "RTMAXX", "SIG"} {
+		if got, err := parseSignal(text); err == nil {
+			t.Errorf("parseSignal(%q) = %d; want an error", text, got)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"run sh -c x", "[sh -c x]"},
+		{"run -- -x", "[-x]"},
+		{"run -gs - x", "[- x]"},
+		{"pid1", "[]"},
+		{"run -gt5 x", "[x] group 5s"},
+		{"run --grace 500ms --group x --group", "[x --group] group 500ms"},
+		{"run -t forever x", "[x] -1ns"},
+		{"run -g -t", "flag -t needs a value"},
+		{"run --group=yes x", "unknown flag --group=yes"},
+		{"run -x x", "-x: unknown flag"},
+		{"run -e 256 x", "-e: no exit status: 256"},
+		{"run -r TERM x", "-r: want FROM:TO"},
+		{"run -g", "run: no command"},
+	} {
+		o, err := parse(strings.Fields(c.args), nil)
+		got := fmt.Sprint(o.command)
+		if o.group {
+			got += " group"
+		}
+		if o.grace != defaultGrace {
+			got += " " + o.grace.String()
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if strings.TrimSuffix(got, " group") != c.want && got != c.want {
+			t.Errorf("parse(%q) = %s; want %s", c.args, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package pid1
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// everywhere runs a test as PID 1 and as somebody's child.
+func everywhere(t *testing.T, test func(t *testing.T, h how)) {
+	t.Run("first", func(t *testing.T) { test(t, how{namespace: true}) })
+	t.Run("child", func(t *testing.T) { test(t, how{}) })
+}
+
+func TestStatus(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plain := write("plain", "exit 3\n", 0o644)
+	noFormat := write("no-format", "exit 8\n", 0o755)
+	everywhere(t, func(t *testing.T, h how) {
+		for _, c := range []struct {
+			want int
+			args []string
+		}{
+			{0, []string{"run", "true"}},
+			{7, []string{"run", "--", "sh", "-c", "exit 7"}},
+			{9, []string{"run", "sh", "-c", "exit 9"}}, // the command's -c is its own
+			{255, []string{"run", "-g", "-s", "sh", "-c", "exit 255"}},
+			{128 + 9, []string{"run", "sh", "-c", "kill -9 $$"}},
+			{128 + 15, []string{"run", "sh", "-c", "kill -15 $$"}},
+			{128 + 11, []string{"run", "sh", "-c", "kill -11 $$"}},
+			{128 + 34, []string{"run", "bash", "-c", "kill -34 $$"}},
+			{127, []string{"run", "tazpod-no-such-program"}},
+			{127, []string{"run", "/no/such/program"}},
+			{127, []string{"run", ""}},
+			{126, []string{"run", "/etc"}},
+			{126, []string{"run", plain}},
+			{8, []string{"run", noFormat}}, // as execvp: by the shell
+			{0, []string{"run", "-e", "143", "sh", "-c", "kill -15 $$"}},
+			{5, []string{"run", "--remap=7:5", "sh", "-c", "exit 7"}},
+			{2, []string{"run"}},
+			{2, []string{"run", "--nonsense", "true"}},
+			{2, []string{"run", "--grace=soon", "true"}},
+			{0, []string{"run", "--help"}},
+		} {
+			r := h.start(t, c.args...)
+			if got := r.status(); got != c.want {
+				t.Errorf("%s = %d; want %d; output:\n%s", strings.Join(c.args, " "), got, c.want, r.out)
+			}
+		}
+	})
+}
+
+func TestStatusOfPod(t *testing.T) {
+	h := how{namespace: true}
+	for _, c := range []struct {
+		want int
+		args []string
+	}{
+		{7, []string{"pid1", "sh", "-c", "exit 7"}},
+		{128 + 9, []string{"pid1", "--", "sh", "-c", "kill -9 $$"}},
+		{127, []string{"pid1", "tazpod-no-such-program"}},
+		{126, []string{"pid1", "/etc"}},
+	} {
+		r := h.start(t, c.args...)
+		if got := r.status(); got != c.want {
+			t.Errorf("%s = %d; want %d; output:\n%s", strings.Join(c.args, " "), got, c.want, r.out)
+		}
+	}
+}
+
+// TestNoStatusLost starts commands that end at once: the reaper must never take
+// one for an orphan.
+func TestNoStatusLost(t *testing.T) {
+	for i := range 100 {
+		how{}.start(t, "run", "sh", "-c", `(:&) ; exit $0`, []string{"0", "1", "77"}[i%3]).want([]int{0, 1, 77}[i%3])
+	}
+}

@@ -1,0 +1,11 @@
+// Command init is tazpod-init with nothing but its first process, built as the
+// real one is: for tests of what a test binary can't show.
+package main
+
+import (
+	"os"
+
+	"github.com/tazzo/tazpod/init/pid1"
+)
+
+func main() { os.Exit(pid1.Main(os.Args[1:])) }
