@@ -67,10 +67,10 @@ func TestOutsider(t *testing.T) {
 	c := prepare(t)
 	visitor(t, c)
 	g := start(t, c)
-	s, err := g.Session(SessionConfig{Argv: []string{"/bin/sh", "-c", "echo $TOKEN; exec sleep 1010"}, Env: []string{"TOKEN=s3cret"}})
+	s, err := g.Session(SessionConfig{Argv: []string{"/bin/sh", "-c", "echo $TOKEN; exec sleep " + nap(1)}, Env: []string{"TOKEN=s3cret"}})
 	must(t, err)
 	defer s.Close()
-	pid := find(t, "sleep\x001010\x00")
+	pid := find(t, "sleep\x00"+nap(1)+"\x00")
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755), os.Link(c.Workspace+"/visitor", dir+"/visitor"))
 	for _, id := range []uint32{1000, owner} {
@@ -92,19 +92,28 @@ func TestOutsider(t *testing.T) {
 // find waits for a process with a command line.
 func find(t *testing.T, cmdline string) int {
 	t.Helper()
-	for range 100 {
-		files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-		must(t, err)
-		for _, f := range files {
-			if text, err := os.ReadFile(f); err == nil && string(text) == cmdline {
-				pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-				must(t, err)
-				return pid
-			}
+	for range 200 {
+		if pid := lookFor(t, cmdline); pid != 0 {
+			return pid
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatalf("no process %q", cmdline)
+	return 0
+}
+
+// lookFor is the number of a process with a command line, or 0.
+func lookFor(t *testing.T, cmdline string) int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	must(t, err)
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil && string(text) == cmdline {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			must(t, err)
+			return pid
+		}
+	}
 	return 0
 }
 
@@ -135,13 +144,13 @@ func TestDiesWithServe(t *testing.T) {
 	must(t, err)
 	defer read.Close()
 	serve := exec.Command(c.Workspace+"/visitor", "role", "serve")
-	serve.Env = []string{"BASE=" + c.Base, "TREE=" + c.Tree, "WORKSPACE=" + c.Workspace}
+	serve.Env = []string{"BASE=" + c.Base, "TREE=" + c.Tree, "WORKSPACE=" + c.Workspace, "NAP=" + nap(1)}
 	serve.Stdout, serve.Stderr = write, os.Stderr
 	must(t, serve.Start(), write.Close())
 	line := make([]byte, 6)
 	_, err = read.Read(line)
 	must(t, err)
-	pid := find(t, "sleep\x001011\x00")
+	pid := find(t, "sleep\x00"+nap(1)+"\x00")
 	must(t, serve.Process.Kill())
 	_ = serve.Wait() // it was killed
 	for range 100 {
@@ -158,10 +167,10 @@ func TestDiesWithServe(t *testing.T) {
 func TestNoWayBack(t *testing.T) {
 	c := prepare(t)
 	g := start(t, c)
-	s, err := g.Session(SessionConfig{Argv: []string{"sleep", "1012"}})
+	s, err := g.Session(SessionConfig{Argv: []string{"sleep", nap(1)}})
 	must(t, err)
 	defer s.Close()
-	pid := find(t, "sleep\x001012\x00")
+	pid := find(t, "sleep\x00"+nap(1)+"\x00")
 	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	must(t, err)
 	points := map[string]int{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -57,6 +58,9 @@ func RoleKeeper() error {
 	k := &keeper{config: config, control: control, sessions: map[int]*process{}}
 	for {
 		m, fds, err := k.receive()
+		if err == io.EOF { // serve has let go: the ghost ends
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -95,7 +99,7 @@ func (k *keeper) receive() (message, []int, error) {
 		case err != nil:
 			return message{}, nil, os.NewSyscallError("recvmsg", err)
 		case n == 0:
-			return message{}, nil, errors.New("serve is gone")
+			return message{}, nil, io.EOF
 		case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 			return message{}, nil, errors.New("message between serve and keeper: too long")
 		}

@@ -36,6 +36,8 @@ func RoleGhost() error {
 		case err == unix.EINTR:
 		case err != nil:
 			return os.NewSyscallError("wait4", err)
+		case pid == keeper.Pid && status == 0:
+			return nil
 		case pid == keeper.Pid:
 			return fmt.Errorf("the keeper ended with status %d, signal %d", status.ExitStatus(), status.Signal())
 		}

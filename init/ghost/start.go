@@ -90,7 +90,7 @@ func ready(ctx context.Context, reports *os.File) error {
 	if r.Refused != nil {
 		return r.Refused
 	}
-	return nil
+	return ctx.Err()
 }
 
 // wait reaps PID 1, which the kernel lets end only after all else in its

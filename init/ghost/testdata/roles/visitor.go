@@ -121,7 +121,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	if _, err := g.Session(ghost.SessionConfig{Argv: []string{"sleep", "1011"}}); err != nil {
+	if _, err := g.Session(ghost.SessionConfig{Argv: []string{"sleep", os.Getenv("NAP")}}); err != nil {
 		return err
 	}
 	fmt.Println("ready")
