@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/tazzo/tazpod/init/ghost"
 	"github.com/tazzo/tazpod/init/vault"
@@ -10,13 +11,12 @@ import (
 
 // exitCode is the published code for an error that prevents a session.
 func exitCode(err error) int {
-	var refused *ghost.RefusedError
 	switch {
 	case errors.Is(err, vault.ErrPassphrase):
 		return wire.ExitPassphrase
 	case errors.Is(err, vault.ErrInUse):
 		return wire.ExitVaultInUse
-	case errors.As(err, &refused):
+	case privilege(err):
 		return wire.ExitPrivileges
 	case errors.Is(err, errShutdown), errors.Is(err, errLocked):
 		return wire.ExitSession
@@ -26,11 +26,18 @@ func exitCode(err error) int {
 
 // sessionCode is that for an error after the vault was opened.
 func sessionCode(err error) int {
-	var refused *ghost.RefusedError
-	if errors.As(err, &refused) {
+	if privilege(err) {
 		return wire.ExitPrivileges
 	}
 	return wire.ExitSession
+}
+
+// privilege tells a call that this pod may not do from other reasons for which
+// there is no ghost, such as a planted link.
+func privilege(err error) bool {
+	var refused *ghost.RefusedError
+	return errors.As(err, &refused) && (refused.Errno == 0 || errors.Is(refused.Errno, syscall.EPERM) ||
+		errors.Is(refused.Errno, syscall.EACCES) || errors.Is(refused.Errno, syscall.ENOSYS))
 }
 
 // hint is the way out of an error, or nothing.
