@@ -20,6 +20,9 @@ import (
 // passphrase opens the vaults of these tests; they hold nothing.
 const passphrase = "correct horse battery staple"
 
+// prefix begins the names of the containers of this run.
+var prefix = fmt.Sprintf("e2e-%d-", os.Getpid())
+
 var (
 	root   = repository()
 	tazpod = filepath.Join(root, "bin", "tazpod")
@@ -44,13 +47,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leftovers lists what a test could leave: containers of ours, and mounts,
-// loop devices and mappings made for them.
+// leftovers lists what a test could leave: containers of ours, and mounts and
+// loop devices made for them.
 func leftovers() string {
 	var b strings.Builder
-	out, _ := exec.Command("docker", "ps", "-aq", "--filter", "label=io.tazpod.project").Output()
-	b.Write(out)
-	out, _ = exec.Command("docker", "ps", "-aq", "--filter", "label=io.tazpod.test").Output()
+	out, _ := exec.Command("docker", "ps", "-a", "--filter", "name="+prefix, "--format", "{{.Names}}").Output()
 	b.Write(out)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
@@ -93,12 +94,12 @@ func newProject(t *testing.T) *project {
 	t.Helper()
 	images(t)
 	p := &project{t: t, dir: t.TempDir()}
-	p.name = fmt.Sprintf("e2e-%d-%s", os.Getpid(), strings.ToLower(strings.Map(func(c rune) rune {
+	p.name = prefix + strings.ToLower(strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
 			return c
 		}
 		return '-'
-	}, t.Name())))
+	}, t.Name()))
 	p.tazpod("init").ok()
 	config := filepath.Join(p.dir, ".tazpod", "config.yaml")
 	text, err := os.ReadFile(config)

@@ -44,14 +44,13 @@ func TestInteractiveShell(t *testing.T) {
 	term.send("sleep 0.2; stty size\n")
 	term.expect("50 132")
 	t.Run("Ctrl-C", func(t *testing.T) {
-		term.send("sleep 1000\n")
+		term.foreground()
 		term.send("\x03")
 		term.send("echo inter''rupted $?\n")
 		term.expect("interrupted 130")
 	})
 	t.Run("job control", func(t *testing.T) {
-		term.send("sleep 1000\n")
-		term.expect("sleep 1000")
+		term.foreground()
 		term.send("\x1a")
 		term.expect("Stopped")
 		term.send("bg; jobs; kill %1; wait; echo wai''ted\n")

@@ -131,6 +131,13 @@ func (term *terminal) ready() {
 	term.expect("ready-42")
 }
 
+// foreground starts a program that owns the terminal and does nothing.
+func (term *terminal) foreground() {
+	term.t.Helper()
+	term.send("sh -c 'echo in-front-$((40+2)); exec sleep 1000'\n")
+	term.expect("in-front-42")
+}
+
 // resize changes the size, as dragging a window's corner does.
 func (term *terminal) resize(rows, columns uint16) {
 	term.t.Helper()

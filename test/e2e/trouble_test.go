@@ -181,7 +181,7 @@ func TestVaultInUse(t *testing.T) {
 	term := p.terminal("ghost")
 	term.unlock()
 	other := p.name + "-2"
-	run(t, "docker", "run", "-d", "--name", other, "--label", "io.tazpod.test=1", "--cap-add", "SYS_ADMIN", "-v", p.dir+":/workspace", "tazpod/base").ok()
+	run(t, "docker", "run", "-d", "--name", other, "--cap-add", "SYS_ADMIN", "-v", p.dir+":/workspace", "tazpod/base").ok()
 	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", other).Run() })
 	second := onTerminal(t, exec.Command("docker", "exec", "-it", other, "tazpod-init", "ghost"))
 	second.expect("Passphrase: ")
@@ -228,7 +228,7 @@ func TestReadOnlyProject(t *testing.T) {
 	p := newProject(t)
 	p.ghost("run", "base", "--", "true").ok()
 	p.tazpod("down").ok()
-	run(t, "docker", "run", "-d", "--name", p.name, "--label", "io.tazpod.test=1", "--cap-add", "SYS_ADMIN", "-v", p.dir+":/workspace:ro", "tazpod/base").ok()
+	run(t, "docker", "run", "-d", "--name", p.name, "--cap-add", "SYS_ADMIN", "-v", p.dir+":/workspace:ro", "tazpod/base").ok()
 	term := onTerminal(t, exec.Command("docker", "exec", "-it", p.name, "tazpod-init", "ghost"))
 	term.expect("Passphrase: ")
 	term.send(passphrase + "\n")
