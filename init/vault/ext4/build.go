@@ -1,12 +1,10 @@
 package ext4
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -100,34 +98,6 @@ func makeFS(ctx context.Context, tree, image *os.File, capacity int64, need size
 		return fmt.Errorf("mke2fs: %w: %s", err, lastLine(out))
 	}
 	return nil
-}
-
-// firstFile is the descriptor under which a child finds the first file that
-// e2fsprogs hands it; the others follow.
-const firstFile = 3
-
-// e2fsprogs runs one of the programs with nothing of our environment and
-// returns what it said. They are found without a PATH, which roles don't have.
-func e2fsprogs(ctx context.Context, name string, files []*os.File, args ...string) (string, error) {
-	path := "/usr/sbin/" + name
-	if _, err := os.Stat(path); err != nil {
-		path = "/sbin/" + name
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	cmd.ExtraFiles = files
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	return out.String(), err
-}
-
-func lastLine(out string) string {
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	return lines[len(lines)-1]
 }
 
 // maxPath is how long, in bytes, a path in a tree may be. mke2fs (1.47.4 still)

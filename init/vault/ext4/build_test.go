@@ -20,6 +20,11 @@ func TestRoundTrip(t *testing.T) {
 	need.Command(t, "mke2fs", "e2fsck")
 	from, to := ramDir(t), ramDir(t)
 	fillTree(t, from, 2000, 30<<20)
+	for i, name := range []string{"large", "large", "large", "dir", "empty", "every other block", "long link"} {
+		value := bytes.Repeat([]byte{byte(i + 1)}, 20_000) // in an inode of its own
+		must(t, unix.Lsetxattr(filepath.Join(from, name), fmt.Sprint("trusted.huge", i), value, 0))
+	}
+	must(t, unix.UtimesNanoAt(unix.AT_FDCWD, from, []unix.Timespec{{}, {Sec: -5, Nsec: 6}}, 0))
 	tree, ctx := open(t, from), limited(t)
 
 	image, err := Build(ctx, tree, 256<<20, ghostIDs)

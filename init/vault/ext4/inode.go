@@ -22,6 +22,7 @@ const (
 	inGIDLow, inLinks, inBlocksLow        = 0x18, 0x1A, 0x1C
 	inFlags, inBlock, inGeneration        = 0x20, 0x28, 0x64
 	inACLLow, inSizeHigh, inACLHigh       = 0x68, 0x6C, 0x76
+	inBlocksHigh                          = 0x74
 	inUIDHigh, inGIDHigh, inCsumLow       = 0x78, 0x7A, 0x7C
 	inExtraSize, inCsumHigh, inCtimeExtra = 0x80, 0x82, 0x84
 	inMtimeExtra, inAtimeExtra            = 0x88, 0x8C

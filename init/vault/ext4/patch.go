@@ -13,7 +13,7 @@ import (
 // nanoseconds and dates past 2038 everywhere; mode, owner and times of the root;
 // owners, in access lists too, that have another id on disk. It changes only
 // fixed fields of inodes and ids in attributes' values, so that nothing moves,
-// and their checksums. What vanished from the tree meanwhile keeps its times;
+// and their checksums; and block counts. What vanished from the tree meanwhile keeps its times;
 // Verify sees the difference.
 func patch(ctx context.Context, image *os.File, size int64, tree *os.File, ids IDMap) error {
 	fs, err := Open(image, size)
@@ -111,6 +111,9 @@ func (p *patcher) inode(n *inode, st *unix.Stat_t) error {
 	if err := p.lists(n); err != nil {
 		return err
 	}
+	if err := p.count(n); err != nil {
+		return err
+	}
 	if slices.Equal(before, n.raw) {
 		return nil
 	}
@@ -121,6 +124,41 @@ func (p *patcher) inode(n *inode, st *unix.Stat_t) error {
 	}
 	_, err = p.image.WriteAt(n.raw, at)
 	return err
+}
+
+// count puts right how many blocks an inode with attributes in inodes of their
+// own takes: mke2fs -d (1.47.0) forgets those.
+func (p *patcher) count(n *inode) error {
+	raws, err := p.rawAttrs(n)
+	if err != nil {
+		return err
+	}
+	bs, blocks, separate := p.super.blockSize, int64(0), false
+	for _, r := range raws {
+		if r.inode != 0 {
+			separate = true
+			blocks += (int64(r.size) + bs - 1) / bs
+		}
+	}
+	if !separate {
+		return nil
+	}
+	if n.attrs != 0 {
+		blocks++
+	}
+	if !n.special() && !(n.isSymlink() && p.fastLink(n)) {
+		left := p.left
+		_, err := p.runs(n)
+		blocks += (left - p.left) / bs // what it spent, the map's own blocks too
+		p.left = left
+		if err != nil {
+			return err
+		}
+	}
+	sectors := uint64(blocks * bs / 512)
+	le.PutUint32(n.raw[inBlocksLow:], uint32(sectors))
+	le.PutUint16(n.raw[inBlocksHigh:], uint16(sectors>>32))
+	return nil
 }
 
 func (n *inode) setMode(mode uint32) {

@@ -44,20 +44,9 @@ type rawAttr struct {
 // xattrs returns an inode's attributes in the order of their names, ids in
 // access lists as they stand on disk.
 func (p *pass) xattrs(n *inode) ([]attr, error) {
-	raws, err := p.bodyAttrs(n)
+	raws, err := p.rawAttrs(n)
 	if err != nil {
 		return nil, err
-	}
-	if n.attrs != 0 {
-		b, err := p.attrBlock(n.attrs)
-		if err != nil {
-			return nil, err
-		}
-		more, err := parseAttrs(b, attrHeader)
-		if err != nil {
-			return nil, err
-		}
-		raws = append(raws, more...)
 	}
 	var out []attr
 	for _, r := range raws {
@@ -87,6 +76,20 @@ func (p *pass) xattrs(n *inode) ([]attr, error) {
 		}
 	}
 	return out, nil
+}
+
+// rawAttrs returns all entries of an inode, those in its body first.
+func (fs *FS) rawAttrs(n *inode) ([]rawAttr, error) {
+	raws, err := fs.bodyAttrs(n)
+	if err != nil || n.attrs == 0 {
+		return raws, err
+	}
+	b, err := fs.attrBlock(n.attrs)
+	if err != nil {
+		return nil, err
+	}
+	more, err := parseAttrs(b, attrHeader)
+	return append(raws, more...), err
 }
 
 // bodyAttrs returns the attributes in the inode itself.

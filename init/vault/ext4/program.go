@@ -1,0 +1,56 @@
+package ext4
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// firstFile is the descriptor under which a program finds the first file that
+// e2fsprogs hands it; the others follow.
+const firstFile = 3
+
+// e2fsprogs runs one of the programs, with nothing of our environment, and
+// returns the end of what it said. It is killed when we die. Roles have no PATH.
+func e2fsprogs(ctx context.Context, name string, files []*os.File, args ...string) (string, error) {
+	path := "/usr/sbin/" + name
+	if _, err := os.Stat(path); err != nil {
+		path = "/sbin/" + name
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.Dir = "/"
+	cmd.ExtraFiles = files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out tail
+	cmd.Stdout, cmd.Stderr = &out, &out
+
+	// The parent-death signal is about the thread that forked, not the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return string(out), err
+}
+
+// tail keeps the end of what is written to it: e2fsck has much to say about a
+// hostile image.
+type tail []byte
+
+const tailSize = 4 << 10 // bytes
+
+func (t *tail) Write(p []byte) (int, error) {
+	*t = append(*t, p[max(0, len(p)-tailSize):]...)
+	*t = append((*t)[:0], (*t)[max(0, len(*t)-tailSize):]...)
+	return len(p), nil
+}
+
+func lastLine(out string) string {
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	return lines[len(lines)-1]
+}
