@@ -117,8 +117,14 @@ func (p *place) lost(pod *engine.Pod, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 5*time.Second)
 	defer cancel()
-	time.Sleep(retryAfter) // the engine notices the end of a pod a little later than its streams
-	now, findErr := p.engine.Find(ctx, pod.Name)
+	var now *engine.Pod
+	var findErr error
+	for range 20 { // a pod that is being stopped goes away a little later than its sessions
+		time.Sleep(retryAfter)
+		if now, findErr = p.engine.Find(ctx, pod.Name); findErr != nil || !now.Running() {
+			break
+		}
+	}
 	switch {
 	case findErr != nil:
 		return err

@@ -66,7 +66,7 @@ func (g *given) Tell(text string) { fmt.Fprintln(g.log, text) }
 
 func (g *given) Ask(string) (*locked.Buffer, error) {
 	if g.passphrase.Len() == 0 {
-		return nil, io.EOF
+		return nil, fmt.Errorf("%w: what was given is empty", ErrNoPassphrase)
 	}
 	return g.passphrase.Clone()
 }

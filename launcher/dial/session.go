@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
@@ -47,13 +48,14 @@ func (c *Client) Run(command string, env []string, s Streams) (status int, err e
 		_, _ = session.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{name, value}))
 	}
 	session.Stdout, session.Stderr = s.Out, s.Err
+	screen := &screen{w: s.Out}
 	if s.Terminal != nil {
 		size := s.Terminal.Size()
 		modes := ssh.TerminalModes{ssh.ECHO: 1, ssh.IUTF8: 1}
 		if err := session.RequestPty(termName(), size.Rows, size.Columns, modes); err != nil {
 			return 0, &LostError{Err: err}
 		}
-		session.Stderr = newLines{s.Err}
+		session.Stdout, session.Stderr = screen, messages{screen, s.Err}
 	}
 	input, err := session.StdinPipe()
 	if err != nil {
@@ -69,7 +71,12 @@ func (c *Client) Run(command string, env []string, s Streams) (status int, err e
 		if err != nil {
 			return 0, err
 		}
-		defer restore()
+		defer func() {
+			if err != nil {
+				screen.freshLine() // for who prints the error
+			}
+			restore()
+		}()
 	}
 	if command == "" {
 		err = session.Shell()
@@ -154,12 +161,43 @@ func termName() string {
 	return "xterm"
 }
 
-// newLines writes text to a raw terminal, which doesn't return the carriage.
-type newLines struct{ w io.Writer }
+// screen is a raw terminal that knows whether its cursor stands behind text.
+type screen struct {
+	w   io.Writer
+	mu  sync.Mutex
+	mid bool
+}
 
-func (n newLines) Write(p []byte) (int, error) {
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(p) > 0 {
+		s.mid = p[len(p)-1] != '\n'
+	}
+	return s.w.Write(p)
+}
+
+func (s *screen) freshLine() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mid {
+		_, _ = io.WriteString(s.w, "\r\n") // a terminal that is gone can't be told
+		s.mid = false
+	}
+}
+
+// messages is where the pod's own words go while a session has the screen: on
+// lines of their own, and with the carriage returned, which a raw terminal
+// doesn't do.
+type messages struct {
+	screen *screen
+	w      io.Writer
+}
+
+func (m messages) Write(p []byte) (int, error) {
+	m.screen.freshLine()
 	text := bytes.ReplaceAll(bytes.ReplaceAll(p, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-	if _, err := n.w.Write(text); err != nil {
+	if _, err := m.w.Write(text); err != nil {
 		return 0, err
 	}
 	return len(p), nil
