@@ -65,6 +65,9 @@ func BenchmarkChanged(b *testing.B) {
 }
 
 func BenchmarkVerify(b *testing.B) {
+	was := verifierMemory
+	verifierMemory = 16 << 10
+	defer func() { verifierMemory = was }()
 	p := place(b)
 	mustCreate(b, p)
 	v := mustOpen(b, p)

@@ -23,6 +23,7 @@ type draft struct {
 	header *luks.Header // its own; the vault's once it is published
 	key    *locked.Buffer
 	size   int64 // bytes, of the file
+	parked bool  // it is kept under another name
 }
 
 // create makes the file, under a name that nothing has.
@@ -38,12 +39,25 @@ func (d *draft) create() error {
 	return f.Truncate(d.size)
 }
 
-// discard removes the file unless it has become the vault.
+// discard removes the file unless it has become the vault or is parked.
 func (d *draft) discard() error {
 	if d.file == nil {
 		return nil
 	}
-	return errors.Join(d.file.Close(), d.place.remove(d.name))
+	err := d.file.Close()
+	if d.parked {
+		return err
+	}
+	return errors.Join(err, d.place.remove(d.name))
+}
+
+// park keeps the file under a name that no opening looks at.
+func (d *draft) park(name string) error {
+	if err := d.place.rename(d.name, name); err != nil {
+		return err
+	}
+	d.parked = true
+	return d.place.sync()
 }
 
 // write encrypts the used blocks of image, and puts the header with their seal

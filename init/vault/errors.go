@@ -65,7 +65,7 @@ var hints = []struct {
 	{ErrMountPoint, "mount the directory that holds it instead of the file"},
 	{ErrLink, "move the file itself there"},
 	{ErrNotAFile, "move it away"},
-	{ErrChangedOnDisk, "find out what wrote to it; what was to be saved is still in RAM"},
+	{ErrChangedOnDisk, "find out what wrote to it; vault.img.conflict-… beside it opens with the same passphrase: put one in the place of the other, or copy files over"},
 	{ErrUnsupported, "open it with cryptsetup and mount, and copy its files into a new vault"},
 	{ErrDamaged, "go back to an earlier generation, vault.img.1 to vault.img.3, or to a backup"},
 	{ErrFull, "remove something from the vault: its size is fixed"},

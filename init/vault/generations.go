@@ -25,6 +25,10 @@ const (
 // draftPrefix begins the name of a generation that isn't complete yet.
 const draftPrefix = wire.VaultFile + ".new-"
 
+// conflictPrefix begins the name of a generation that could not become the vault
+// because something else had changed it.
+const conflictPrefix = wire.VaultFile + ".conflict-"
+
 func generation(n int) string { return wire.VaultFile + "." + strconv.Itoa(n) }
 
 // keep gives the generation on disk another name, or a copy where the file

@@ -23,7 +23,8 @@ import (
 //	write    encrypted blocks, then the header with their seal
 //	sync     fsync of the draft
 //	verify   read back from disk, decrypt, compare with the tree
-//	check    vault.img is still the generation that we opened
+//	check    vault.img is still the generation that we opened; if it isn't, the
+//	         draft stays beside it as vault.img.conflict-…
 //	keep     vault.img → vault.img.1 by link
 //	rename   vault.img.new-… → vault.img
 //	publish  fsync of the directory
@@ -127,6 +128,9 @@ func (v *Vault) saveTree(ctx context.Context, tree *os.File, before fingerprint,
 		v.clean = before
 		return false, nil
 	}
+	if digest == v.parkedDigest && v.check() != nil {
+		return false, v.parkedError // it still is where it was put, for the same reason
+	}
 	image, err := ext4.Build(ctx, tree, v.header.Segment.Size, v.place.ids())
 	if err != nil {
 		return false, still(err)
@@ -138,6 +142,9 @@ func (v *Vault) saveTree(ctx context.Context, tree *os.File, before fingerprint,
 	}
 	d := &draft{place: v.place, header: header, key: v.key, size: v.onDisk.size}
 	err = v.steps(ctx, d, image, func() error { return still(d.verify(ctx, tree)) }).Do()
+	if d.parked {
+		v.parkedDigest, v.parkedError = digest, err
+	}
 	if err != nil {
 		return false, errors.Join(err, header.Close())
 	}
@@ -151,7 +158,7 @@ func (v *Vault) steps(ctx context.Context, d *draft, image *os.File, verify func
 		{Name: "write", Do: func() error { return d.write(ctx, image) }},
 		{Name: "sync", Do: d.sync},
 		{Name: "verify", Do: verify},
-		{Name: "check", Do: v.check},
+		{Name: "check", Do: func() error { return v.park(d, v.check()) }},
 		{Name: "keep", Do: v.keep},
 		{Name: "rename", Do: d.replace},
 	})
@@ -184,6 +191,21 @@ func (v *Vault) check() error {
 	same, err := v.header.SameAs(f)
 	if err == nil && (now != v.onDisk || !same) {
 		err = fmt.Errorf("%s: %w", f.Name(), ErrChangedOnDisk)
+	}
+	return err
+}
+
+// park keeps a draft that must not become the vault: the tree is lost when the
+// ghost ends. There is one for each opening, of the last content.
+func (v *Vault) park(d *draft, err error) error {
+	for _, e := range []error{ErrChangedOnDisk, ErrLink, ErrNotAFile, ErrMountPoint} {
+		if errors.Is(err, e) {
+			name := conflictPrefix + v.info.Opened.UTC().Format("20060102-150405.000")
+			if parkErr := d.park(name); parkErr != nil {
+				return errors.Join(err, parkErr)
+			}
+			return fmt.Errorf("%w; what was to be saved is in %s", err, v.place.path(name))
+		}
 	}
 	return err
 }

@@ -76,8 +76,14 @@ func TestKillHelper(t *testing.T) {
 		}
 		return nil
 	}
-	p := placeIn(t, dir)
-	v := mustOpen(t, p)
+	tree, err := os.Open(filepath.Join(dir, "tree")) // not a temporary one: nobody would remove it
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := Open(context.Background(), placeIn(t, dir), secret(t, "pass"), tree)
+	if err != nil {
+		t.Fatal(err)
+	}
 	write(t, v.tree, "file", "new")
 	mustSave(t, v, true)
 	t.Fatal("not killed")
@@ -90,6 +96,9 @@ func TestKilledAtEachStep(t *testing.T) {
 	for _, step := range saveSteps {
 		t.Run(step, func(t *testing.T) {
 			p := copyVault(t, sound)
+			if err := os.Mkdir(p.path("tree"), 0o700); err != nil {
+				t.Fatal(err)
+			}
 			cmd := exec.Command(os.Args[0], "-test.run=^TestKillHelper$")
 			cmd.Env = append(os.Environ(), killEnv+"="+step+":"+p.Dir.Name())
 			out, err := cmd.CombinedOutput()
@@ -207,8 +216,40 @@ func TestChangedOnDisk(t *testing.T) {
 				t.Error("it was overwritten")
 			}
 			noLitter(t, p)
+			// What was to be saved is in a vault of its own, and not again and
+			// again.
+			parked := conflict(t, p)
+			stat, _ := os.Stat(parked)
+			if _, err := v.Save(context.Background()); !errors.Is(err, ErrChangedOnDisk) || !strings.Contains(err.Error(), parked) {
+				t.Errorf("second Save() = %v; want %v in %s", err, ErrChangedOnDisk, parked)
+			}
+			if again, _ := os.Stat(conflict(t, p)); !os.SameFile(stat, again) {
+				t.Error("the same content was written twice")
+			}
+			write(t, v.tree, "new", "more content")
+			if _, err := v.Save(context.Background()); !errors.Is(err, ErrChangedOnDisk) {
+				t.Errorf("third Save() = %v; want %v", err, ErrChangedOnDisk)
+			}
+			v.Close()
+			content, err := os.ReadFile(conflict(t, p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, mustOpen(t, copyVault(t, content)).tree, "new"); got != "more content" {
+				t.Errorf("in the conflicting copy new = %q; want more content", got)
+			}
 		})
 	}
+}
+
+// conflict returns the only conflicting copy of a vault.
+func conflict(t *testing.T, p Place) string {
+	t.Helper()
+	names, err := filepath.Glob(p.path(conflictPrefix + "*"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("conflicting copies: %q, %v; want one", names, err)
+	}
+	return names[0]
 }
 
 // A vault.img that was removed is written again: nothing can be lost by it.
@@ -301,7 +342,10 @@ func TestSeal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := copyVault(t, sound)
+	p := place(t)
+	if err := os.WriteFile(vaultPath(p), sound, 0o600); err != nil { // without holes
+		t.Fatal(err)
+	}
 	v := mustOpen(t, p)
 	if v.Info().Seal != SealIntact {
 		t.Errorf("seal of a copy without holes is %s; want %s", v.Info().Seal, SealIntact)

@@ -53,6 +53,9 @@ type Vault struct {
 	clean  fingerprint       // of the tree when it had that content
 	kept   time.Time         // when a generation was last kept
 
+	parkedDigest [sha256.Size]byte // of content that is in vault.img.conflict-…
+	parkedError  error             // why
+
 	state sync.Mutex // held for moments only
 	info  Info
 }

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	newKDF = func() (luks.KDF, error) {
 		return luks.KDF{Type: "argon2id", Memory: 1 << 20, Lanes: 1, Iterations: 4}, nil
 	}
+	verifierMemory = 64
 	os.Exit(m.Run())
 }
 
