@@ -58,16 +58,12 @@ func TestPodRunsUntilTold(t *testing.T) {
 }
 
 func TestServeIsToldWhenTheCommandEnds(t *testing.T) {
-	r := pod(t, "", "bash", "-c", "read x; exit 11")
-	r.want(11) // stdin is at its end
-	r.see("serve saved")
-
 	in, out, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := how{namespace: true}
-	r = h.command(t, "pid1", "bash", "-c", "read x; exit 12")
+	r := h.command(t, "pid1", "bash", "-c", "read x; exit 12")
 	r.Stdin, r.Stdout, r.Stderr = in, r.out, r.out
 	if err := r.Start(); err != nil {
 		t.Fatal(err)
