@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/image"
+
+	"github.com/tazzo/tazpod/test/need"
+)
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// machine connects to the machine's engine, with an image that does nothing for a
+// while.
+func machine(t *testing.T) (e *Engine, imageID string) {
+	t.Helper()
+	need.Docker(t)
+	e, err := Open(t.Context(), os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	dockerfile := "FROM debian:trixie-slim\nSTOPSIGNAL SIGKILL\nENTRYPOINT [\"sleep\", \"300\"]\n"
+	var content bytes.Buffer
+	w := tar.NewWriter(&content)
+	if err := w.WriteHeader(&tar.Header{Name: "Dockerfile", Mode: 0o644, Size: int64(len(dockerfile))}); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(w, dockerfile) // to memory
+	w.Close()
+	tag := fmt.Sprintf("tazpod-engine-test:%d", os.Getpid())
+	answer, err := e.api.ImageBuild(t.Context(), &content, build.ImageBuildOptions{Version: build.BuilderV1, Tags: []string{tag}, Remove: true, ForceRemove: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = e.api.ImageRemove(context.Background(), tag, image.RemoveOptions{PruneChildren: true}) // another test may use it
+	})
+	found, err := e.api.ImageInspect(t.Context(), tag)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	return e, found.ID
+}
+
+func TestLifeOfAPod(t *testing.T) {
+	e, imageID := machine(t)
+	ctx := t.Context()
+	spec := Spec{Name: fmt.Sprintf("tazpod-engine-test-%d", os.Getpid()), Project: t.TempDir(), Image: "sleep", ImageID: imageID}
+	t.Cleanup(func() {
+		if pod, err := e.Find(context.Background(), spec.Name); err == nil && pod.State != StateAbsent {
+			_ = e.Down(context.Background(), pod)
+		}
+	})
+	ghosts := false
+	up := func(spec Spec) (*Pod, bool, error) {
+		pod, fresh, _, err := e.Up(ctx, spec, func(context.Context, *Pod) (bool, error) { return ghosts, nil })
+		return pod, fresh, err
+	}
+	first, fresh, err := up(spec)
+	if err != nil || !fresh || !first.Running() || first.Project != spec.Project || first.Image != "sleep" {
+		t.Fatalf("Up() = %+v, %v, %v; want a fresh pod of the project", first, fresh, err)
+	}
+	same, fresh, err := up(spec)
+	if err != nil || fresh || same.ID != first.ID {
+		t.Errorf("Up() again = %+v, %v, %v; want the same one", same, fresh, err)
+	}
+	if err := e.Stop(ctx, same); err != nil {
+		t.Fatal(err)
+	}
+	if pod, err := e.Find(ctx, spec.Name); err != nil || pod.Running() || pod.State != "exited" {
+		t.Errorf("Find() after Stop = %+v, %v; want it exited", pod, err)
+	}
+	same, fresh, err = up(spec)
+	if err != nil || !fresh || same.ID != first.ID || !same.Running() {
+		t.Errorf("Up() after Stop = %+v, %v, %v; want the same one, fresh", same, fresh, err)
+	}
+	changed := spec
+	changed.Network = "none"
+	ghosts = true
+	if kept, fresh, err := up(changed); err != nil || fresh || kept.ID != first.ID {
+		t.Errorf("Up(changed) under a ghost = %+v, %v, %v; want the old one kept", kept, fresh, err)
+	}
+	other := changed
+	other.Image = "another"
+	var busy *BusyError
+	if _, _, err := up(other); !errors.As(err, &busy) {
+		t.Errorf("Up(another image) under a ghost = %v; want a BusyError", err)
+	}
+	ghosts = false
+	renewed, fresh, err := up(changed)
+	if err != nil || !fresh || renewed.ID == first.ID {
+		t.Errorf("Up(changed) = %+v, %v, %v; want a new one", renewed, fresh, err)
+	}
+	foreign := spec
+	foreign.Project = t.TempDir()
+	var taken *ForeignError
+	if _, _, err := up(foreign); !errors.As(err, &taken) || taken.Project != spec.Project {
+		t.Errorf("Up() of another project by the same name = %v; want a ForeignError", err)
+	}
+	if _, err := e.HostKey(ctx, renewed); !errors.Is(err, ErrNoHostKey) {
+		t.Errorf("HostKey() = %v; want %v", err, ErrNoHostKey)
+	}
+	carrier, err := e.Connect(ctx, renewed)
+	if err == nil {
+		_, _ = io.ReadAll(carrier)
+		_, missing := carrier.Why()
+		carrier.Close()
+		if !missing {
+			t.Error("Why() doesn't tell that tazpod-init is missing")
+		}
+	}
+	if err := e.Down(ctx, renewed); err != nil {
+		t.Fatal(err)
+	}
+	if pod, err := e.Find(ctx, spec.Name); err != nil || pod.State != StateAbsent {
+		t.Errorf("Find() after Down = %+v, %v; want it absent", pod, err)
+	}
+	if err := e.Down(ctx, renewed); err != nil {
+		t.Errorf("Down() of a pod that is gone = %v; want none", err)
+	}
+}
+
+func TestTailIsBounded(t *testing.T) {
+	var s tail
+	for range 1000 {
+		if n, err := s.Write([]byte(strings.Repeat("x", 100))); n != 100 || err != nil {
+			t.Fatalf("Write() = %d, %v; want 100", n, err)
+		}
+	}
+	if got := len(s.String()); got != 4<<10 {
+		t.Errorf("%d bytes are kept; want %d", got, 4<<10)
+	}
+}
