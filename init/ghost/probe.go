@@ -118,7 +118,7 @@ func probeFiles() (string, error) {
 }
 
 func probeRAM() (string, error) {
-	mount, kind, err := newRAM(1 << 20)
+	mount, kind, err := sys.NewRAM(1 << 20)
 	if err != nil {
 		return "", err
 	}

@@ -1,8 +1,6 @@
 package ghost
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,10 +11,8 @@ import (
 	"github.com/tazzo/tazpod/init/sys"
 )
 
-// MountRAM mounts a file system on path, a directory, that never leaves RAM:
-// tmpfs with noswap (Linux 6.4), plain tmpfs where nothing is swapped anyway,
-// else ramfs, which can't be limited. size is in bytes, half of the memory that
-// the pod may use if 0. Its root belongs to root, mode 0700.
+// MountRAM mounts a file system on path, a directory, that never leaves RAM
+// (sys.NewRAM). size is in bytes, half of the memory that the pod may use if 0.
 func MountRAM(path string, size int64) error {
 	if size == 0 {
 		size = memory() / 2
@@ -26,35 +22,12 @@ func MountRAM(path string, size int64) error {
 		return err
 	}
 	defer target.Close()
-	mount, _, err := newRAM(size)
+	mount, _, err := sys.NewRAM(size)
 	if err != nil {
 		return err
 	}
 	defer mount.Close()
 	return sys.Attach(mount, target)
-}
-
-// newRAM also tells what it came to be, for people.
-func newRAM(size int64) (*os.File, string, error) {
-	const attributes = sys.NoSUID | sys.NoDev
-	options := []string{"source=tazpod", "mode=0700", "size=" + strconv.FormatInt(size, 10)}
-	mount, err := sys.NewMount("tmpfs", attributes, append(options, "noswap")...)
-	if err == nil {
-		return mount, "tmpfs noswap", nil
-	}
-	if !errors.Is(err, unix.EINVAL) {
-		return nil, "", err
-	}
-	swap, err := swapping()
-	if err != nil {
-		return nil, "", err
-	}
-	if swap {
-		mount, err := sys.NewMount("ramfs", attributes, "source=tazpod", "mode=0700")
-		return mount, "ramfs: swap is on, and this kernel's tmpfs can't avoid it", err
-	}
-	mount, err = sys.NewMount("tmpfs", attributes, options...)
-	return mount, "tmpfs; swap is off", err
 }
 
 // UnmountRAM takes away what MountRAM mounted, at once for this mount
@@ -73,15 +46,6 @@ func inRAM(f *os.File) error {
 		return fmt.Errorf("%s is not in RAM", f.Name())
 	}
 	return nil
-}
-
-// swapping tells whether the machine has swap.
-func swapping() (bool, error) {
-	text, err := os.ReadFile("/proc/swaps")
-	if errors.Is(err, os.ErrNotExist) { // a kernel without it
-		return false, nil
-	}
-	return bytes.Count(text, []byte("\n")) > 1, err
 }
 
 // memory is how many bytes this pod may use: the machine's, or less if its

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memfd returns a nameless file in RAM, closed on exec (memfd_create(2)). Its
-// pages go back to the kernel as they are: Wipe it before closing when it holds
-// a secret.
+// Memfd returns a nameless file in RAM, closed on exec (memfd_create(2)). It
+// may be swapped: RAMFile is for secrets.
 func Memfd(name string) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
@@ -66,24 +65,4 @@ func EachData(f *os.File, from, to int64, do func(offset, length int64) error) e
 		from = end
 	}
 	return nil
-}
-
-// Wipe zeroes the content of f in place, holes excepted: for a file in RAM,
-// those are the very pages that held it.
-func Wipe(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	zeroes := make([]byte, min(info.Size(), 256<<10))
-	return EachData(f, 0, info.Size(), func(offset, length int64) error {
-		for length > 0 {
-			n, err := f.WriteAt(zeroes[:min(length, int64(len(zeroes)))], offset)
-			if err != nil {
-				return err
-			}
-			offset, length = offset+int64(n), length-int64(n)
-		}
-		return nil
-	})
 }

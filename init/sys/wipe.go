@@ -11,11 +11,12 @@ import (
 // zeroes is what files are overwritten with.
 var zeroes [1 << 20]byte
 
-// Zero is Wipe for a file that a process of a ghost may have shaped: on ramfs
-// too its holes stay holes, and the rest of its last page, which a mapping can
-// write but no read returns, is zeroed with it: the file grows to that page's
-// end. Nothing is truncated, so that the pages which held the data are the pages
-// which are zeroed. f must be open for reading and writing, on tmpfs or ramfs.
+// Zero overwrites a file in place, holes excepted, also one that a process of a
+// ghost may have shaped: on ramfs too its holes stay holes, and the rest of its
+// last page, which a mapping can write but no read returns, is zeroed with it:
+// the file grows to that page's end. Nothing is truncated, so that the pages
+// which held the data are the pages which are zeroed. f must be open for reading
+// and writing, on tmpfs or ramfs.
 func Zero(f *os.File) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {

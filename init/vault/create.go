@@ -95,7 +95,7 @@ func create(ctx context.Context, p Place, pass *locked.Buffer, size int64) (err 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sys.Wipe(image), image.Close()) }()
+	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
 	d := &draft{place: p, header: header, key: key, size: size}
 	err = hooked(steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},

@@ -18,20 +18,21 @@ import (
 // and perhaps a draft, which the next opening removes; after it, the new one.
 //
 //	digest   nothing to do if the content is what is on disk
-//	build    tree → plain image in RAM (mke2fs)
+//	snapshot tree → a copy in RAM that stands still and that nobody else sees
+//	build    snapshot → plain image in RAM (mke2fs)
 //	create   vault.img.new-…, O_EXCL
 //	write    encrypted blocks, then the header with their seal
 //	sync     fsync of the draft
-//	verify   read back from disk, decrypt, compare with the tree
+//	verify   read back from disk, decrypt, compare with the snapshot
 //	check    vault.img is still the generation that we opened; if it isn't, the
 //	         draft stays beside it as vault.img.conflict-…
 //	keep     vault.img → vault.img.1 by link
 //	rename   vault.img.new-… → vault.img
 //	publish  fsync of the directory
 //
-// The tree may change meanwhile. What was written is compared with the tree,
-// and the tree's metadata with what it was at the start: if either differs, the
-// save starts over with a snapshot of the tree, a copy in RAM that stands still.
+// The tree may change meanwhile: its metadata from before the copy is what the
+// next one is compared with. mke2fs never sees the tree itself, whose owner could
+// swap names under it: it runs as root and trusts what it reads.
 
 // hook is called before each step; tests fail or die there.
 var hook = func(step string) error { return nil }
@@ -57,52 +58,29 @@ func (v *Vault) Save(ctx context.Context) (saved bool, err error) {
 	if v.key == nil {
 		return false, ErrClosed
 	}
-	saved, err = v.saveLive(ctx)
-	if errors.Is(err, errMoving) {
-		saved, err = v.saveSnapshot(ctx)
-	}
-	for try := 0; errors.Is(err, errNoSnapshot) && try < liveTries; try++ {
-		if saved, err = v.saveLive(ctx); errors.Is(err, errMoving) {
-			err = errors.Join(errNoSnapshot, err)
-		}
-	}
+	saved, err = v.save(ctx)
 	if err != nil {
 		return false, fmt.Errorf("save %s: %w", v.place.path(wire.VaultFile), classify(err))
 	}
 	return saved, nil
 }
 
-// liveTries is how often a changing tree is tried again where there is no other
-// way.
-const liveTries = 10
-
-// saveLive reads the tree itself, and gives up with errMoving when it changes.
-func (v *Vault) saveLive(ctx context.Context) (bool, error) {
+func (v *Vault) save(ctx context.Context) (saved bool, err error) {
 	before, err := v.settle(ctx)
 	if err != nil {
 		return false, err
 	}
-	still := func(err error) error {
-		after, walkErr := takeFingerprint(ctx, v.tree)
-		if walkErr != nil || !before.settled || after.sum != before.sum {
-			return errors.Join(errMoving, err, walkErr)
-		}
-		return err
-	}
-	return v.saveTree(ctx, v.tree, before, still)
-}
-
-// saveSnapshot reads a copy of the tree that stands still.
-func (v *Vault) saveSnapshot(ctx context.Context) (bool, error) {
-	before, err := takeFingerprint(ctx, v.tree)
-	if err != nil {
-		return false, err
+	// A tree that is read while it changes can't look like the one on disk
+	// without having been like it file by file.
+	if digest, _, err := digestTree(ctx, v.tree); err == nil && digest == v.digest {
+		v.clean = before
+		return false, nil
 	}
 	snap, err := takeSnapshot(ctx, v.tree)
 	if err != nil {
 		return false, fmt.Errorf("copy the files to save: %w", err)
 	}
-	saved, err := v.saveTree(ctx, snap.File, before, func(err error) error { return err })
+	saved, err = v.saveSnapshot(ctx, snap.File, before)
 	return saved, errors.Join(err, snap.wipe())
 }
 
@@ -117,31 +95,26 @@ func (v *Vault) settle(ctx context.Context) (fingerprint, error) {
 	return f, err
 }
 
-// saveTree saves the files of tree, whose metadata is before. still turns the
-// error of a step that read the tree, or nil, into errMoving if the tree changed.
-func (v *Vault) saveTree(ctx context.Context, tree *os.File, before fingerprint, still func(error) error) (saved bool, err error) {
+// saveSnapshot saves a copy of the tree, whose metadata was before.
+func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, before fingerprint) (saved bool, err error) {
 	digest, used, err := digestTree(ctx, tree)
-	if err := still(err); err != nil {
+	if err != nil {
 		return false, err
-	}
-	if digest == v.digest {
-		v.clean = before
-		return false, nil
 	}
 	if digest == v.parkedDigest && v.check() != nil {
 		return false, v.parkedError // it still is where it was put, for the same reason
 	}
 	image, err := ext4.Build(ctx, tree, v.header.Segment.Size, v.place.ids())
 	if err != nil {
-		return false, still(err)
+		return false, err
 	}
-	defer func() { err = errors.Join(err, sys.Wipe(image), image.Close()) }()
+	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
 	header, err := v.header.Clone()
 	if err != nil {
 		return false, err
 	}
 	d := &draft{place: v.place, header: header, key: v.key, size: v.onDisk.size}
-	err = v.steps(ctx, d, image, func() error { return still(d.verify(ctx, tree)) }).Do()
+	err = v.steps(ctx, d, image, tree).Do()
 	if d.parked {
 		v.parkedDigest, v.parkedError = digest, err
 	}
@@ -152,12 +125,12 @@ func (v *Vault) saveTree(ctx context.Context, tree *os.File, before fingerprint,
 }
 
 // steps are the part of a save that touches the disk.
-func (v *Vault) steps(ctx context.Context, d *draft, image *os.File, verify func() error) steps.List {
+func (v *Vault) steps(ctx context.Context, d *draft, image, tree *os.File) steps.List {
 	return hooked(steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
 		{Name: "write", Do: func() error { return d.write(ctx, image) }},
 		{Name: "sync", Do: d.sync},
-		{Name: "verify", Do: verify},
+		{Name: "verify", Do: func() error { return d.verify(ctx, tree) }},
 		{Name: "check", Do: func() error { return v.park(d, v.check()) }},
 		{Name: "keep", Do: v.keep},
 		{Name: "rename", Do: d.replace},

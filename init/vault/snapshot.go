@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/tazzo/tazpod/init/sys"
 	"golang.org/x/sys/unix"
@@ -22,14 +21,11 @@ type snapshot struct {
 // steadyTries is how often a file that is being written is copied again.
 const steadyTries = 3
 
-// errNoSnapshot says that the pod may not make mounts.
-var errNoSnapshot = errors.New("no snapshot can be made")
-
 // takeSnapshot copies tree. The caller wipes it.
 func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
-	mount, err := ramMount()
+	mount, _, err := sys.NewRAM(0)
 	if err != nil {
-		return nil, errors.Join(errNoSnapshot, err)
+		return nil, err
 	}
 	// The mount's own descriptor only names a place.
 	fd, err := unix.Openat(int(mount.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -58,20 +54,6 @@ func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
 		return nil, errors.Join(err, s.wipe())
 	}
 	return s, nil
-}
-
-// ramMount makes a file system in RAM that is never swapped: tmpfs where it can
-// be told so (Linux 6.4) or nothing swaps, else ramfs.
-var ramMount = func() (*os.File, error) {
-	const attributes = sys.NoSUID | sys.NoDev | sys.NoExec
-	mount, err := sys.NewMount("tmpfs", attributes, "mode=0700", "noswap")
-	if !errors.Is(err, unix.EINVAL) {
-		return mount, err
-	}
-	if swaps, err := os.ReadFile("/proc/swaps"); err == nil && strings.Count(string(swaps), "\n") <= 1 {
-		return sys.NewMount("tmpfs", attributes, "mode=0700")
-	}
-	return sys.NewMount("ramfs", attributes, "mode=0700")
 }
 
 // at names the copy of path for the calls that take no descriptor. Nobody but
@@ -147,7 +129,7 @@ func (s *snapshot) copyFile(e *entry) error {
 // copyContent makes dst what the first size bytes of src are, holes included.
 // It overwrites dst's earlier content before letting go of its pages.
 func copyContent(dst, src *os.File, size int64) error {
-	if err := errors.Join(sys.Wipe(dst), dst.Truncate(0), dst.Truncate(size)); err != nil {
+	if err := errors.Join(sys.Zero(dst), dst.Truncate(0), dst.Truncate(size)); err != nil {
 		return err
 	}
 	buffer := make([]byte, min(max(size, 1), 128<<10))

@@ -223,36 +223,6 @@ func rewrite(t *testing.T, p Place, change func(plain string)) {
 	}
 }
 
-// Where a pod may not mount, a changing tree is tried again as it is.
-func TestNoSnapshot(t *testing.T) {
-	was := ramMount
-	ramMount = func() (*os.File, error) { return nil, unix.EPERM }
-	defer func() { ramMount = was }()
-	v := mustOpen(t, copyVault(t, soundVault(t)))
-	write(t, v.tree, "new", "content")
-	rounds := 0
-	atStep(t, "verify", func() error {
-		if rounds++; rounds <= 3 {
-			write(t, v.tree, "new", strings.Repeat("x", rounds))
-		}
-		return nil
-	})
-	mustSave(t, v, true)
-	if rounds != 4 {
-		t.Errorf("%d tries; want 4", rounds)
-	}
-	atStep(t, "verify", func() error {
-		rounds++
-		write(t, v.tree, "new", strings.Repeat("y", rounds))
-		return nil
-	})
-	write(t, v.tree, "new", "again")
-	if _, err := v.Save(context.Background()); !errors.Is(err, unix.EPERM) && !errors.Is(err, errMoving) {
-		t.Errorf("Save() of a tree that never rests = %v", err)
-	}
-	noLitter(t, v.place)
-}
-
 // The snapshot is the tree, to the nanosecond.
 func TestSnapshot(t *testing.T) {
 	tree := newTree(t)

@@ -34,8 +34,9 @@ const (
 )
 
 // Build makes an image of capacity bytes that holds the files of the directory
-// tree, in anonymous memory, which the caller wipes and closes. The image is what mke2fs -d makes, with owners translated by ids,
-// and the times and the root's mode, owner and times put right. A tree that
+// tree, in a nameless file in RAM, which the caller wipes and closes. The image
+// is what mke2fs -d makes, with owners translated by ids, and the times and the
+// root's mode, owner and times put right. A tree that
 // changes meanwhile gives an error or an image that Verify finds to differ; so
 // does one whose owner swaps a file for a link to what only root may read.
 // Best is a tree that nobody else can reach: mke2fs opens files by name.
@@ -50,7 +51,7 @@ func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.F
 	if need.bytes > capacity {
 		return nil, fmt.Errorf("%w: %d bytes in a vault of %d", ErrFull, need.bytes, capacity)
 	}
-	image, err := sys.Memfd("ext4 image")
+	image, err := sys.RAMFile("ext4 image")
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.F
 		err = patch(ctx, image, capacity, tree, ids)
 	}
 	if err != nil {
-		return nil, errors.Join(err, sys.Wipe(image), image.Close())
+		return nil, errors.Join(err, sys.Zero(image), image.Close())
 	}
 	return image, nil
 }
@@ -81,7 +82,7 @@ func makeFS(ctx context.Context, tree, image *os.File, capacity int64, need size
 	args := []string{
 		"-q", "-F", "-t", "ext4", "-b", strconv.Itoa(buildBlock), "-I", "256", "-m", "0", "-L", Label,
 		"-N", strconv.Itoa(need.inodes + need.inodes/4 + spareInodes),
-		"-E", "nodiscard,assume_storage_prezeroed=1", // a fresh memfd is zero: write no tables
+		"-E", "nodiscard,assume_storage_prezeroed=1", // a fresh file is zero: write no tables
 	}
 	if capacity >= journalRoom {
 		args = append(args, "-O", features+",has_journal", "-J", "size=4")
