@@ -61,6 +61,8 @@ func HostKey() (ssh.PublicKey, error) {
 
 // Unreachable tells why the socket can't be reached, and the way out; ok is
 // false for other errors.
+//
+//lint:ignore ST1008 the error is its result, not its failure
 func Unreachable(err error) (why error, hint string, ok bool) {
 	switch {
 	case errors.Is(err, os.ErrPermission):

@@ -33,7 +33,8 @@ const eventSize = int(unsafe.Sizeof(event{}))
 
 // Set by newEvents, read by the handler.
 var (
-	eventsFD     int64   // the pipe's write end
+	eventsFD int64 // the pipe's write end
+	//lint:ignore U1000 the assembly reads it
 	faultHandler uintptr // the Go runtime's handler
 )
 
