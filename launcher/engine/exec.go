@@ -61,7 +61,8 @@ func (e *Engine) HostKey(ctx context.Context, pod *Pod) (ssh.PublicKey, error) {
 type Carrier struct {
 	net.Conn // to the engine; written as it is
 	out      *io.PipeReader
-	errs     tail
+	begun    bool // something was read
+	errs     tail // what was said instead of a protocol
 	engine   *Engine
 	id       string // of the exec
 }
@@ -87,7 +88,18 @@ func (e *Engine) Connect(ctx context.Context, pod *Pod) (*Carrier, error) {
 	return c, nil
 }
 
-func (c *Carrier) Read(p []byte) (int, error) { return c.out.Read(p) }
+// Read reads what the pod says. Of an exec that doesn't start the engine says
+// why in its place.
+func (c *Carrier) Read(p []byte) (int, error) {
+	n, err := c.out.Read(p)
+	if n > 0 && !c.begun {
+		c.begun = true
+		if !bytes.HasPrefix(p[:n], []byte("SSH-")) {
+			_, _ = c.errs.Write(p[:n]) // never fails
+		}
+	}
+	return n, err
+}
 
 // Close ends the connection; the exec in the pod ends with it.
 func (c *Carrier) Close() error {
@@ -103,13 +115,20 @@ func (c *Carrier) CloseWrite() error {
 	return nil
 }
 
-// Why says what `tazpod-init connect` said when it ended by itself: its text for
-// people, and whether the program is there at all. It waits a moment for that.
+// Why says why a carrier ended by itself: the text for people of `tazpod-init
+// connect`, or the engine's. missing is set when that program isn't there. It
+// waits a moment for the end.
 func (c *Carrier) Why() (text string, missing bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	code, err := c.engine.exitCode(ctx, c.id)
-	return c.errs.String(), err == nil && (code == wire.ExitNotExecutable || code == wire.ExitNotFound)
+	text = c.errs.String()
+	// An engine says 126 of every exec that it can't start, also of one in a pod
+	// that is just starting or ending: only its words tell that there is no such
+	// program.
+	missing = err == nil && (code == wire.ExitNotFound || code == wire.ExitNotExecutable) &&
+		(strings.Contains(text, "no such file") && strings.Contains(text, wire.Binary) || strings.Contains(text, "executable file not found"))
+	return text, missing
 }
 
 // exitCode waits for the end of an exec.

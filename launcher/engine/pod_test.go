@@ -123,10 +123,10 @@ func TestLifeOfAPod(t *testing.T) {
 	carrier, err := e.Connect(ctx, renewed)
 	if err == nil {
 		_, _ = io.ReadAll(carrier)
-		_, missing := carrier.Why()
+		text, missing := carrier.Why()
 		carrier.Close()
 		if !missing {
-			t.Error("Why() doesn't tell that tazpod-init is missing")
+			t.Errorf("Why() = %q, false; want that tazpod-init is missing", text)
 		}
 	}
 	if err := e.Down(ctx, renewed); err != nil {
