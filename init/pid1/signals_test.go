@@ -82,6 +82,11 @@ func TestParentDeath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The init comes to us when its parent ends, for us to wait for.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	r := how{}.command(t)
 	r.Path, r.Args = "/bin/sh", []string{"sh", "-c", exe + " run -p USR1 " + exe + " helper catch & read line"}
 	in, err := r.StdinPipe()
@@ -95,18 +100,22 @@ func TestParentDeath(t *testing.T) {
 	r.see("ready\n")
 	in.Close() // ends the shell
 	r.see("signal 10 ")
-	// The catcher ends with its init, which is nobody's child of ours: find it.
+	if _, err := r.Process.Wait(); err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range processes() {
-		if p.name == "pid1.test" || strings.HasPrefix(p.name, "pid1") {
-			if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid)); strings.Contains(string(args), "run\x00-p\x00USR1") {
-				_ = unix.Kill(p.pid, unix.SIGTERM)
-				for _, c := range below(processes(), p.pid) {
-					_ = unix.Kill(c.pid, unix.SIGKILL)
-				}
+		if p.parent == os.Getpid() {
+			_ = unix.Kill(p.pid, unix.SIGTERM)
+			for _, c := range below(processes(), p.pid) {
+				_ = unix.Kill(c.pid, unix.SIGKILL)
+			}
+			var status unix.WaitStatus
+			if _, err := unix.Wait4(p.pid, &status, 0, nil); err != nil || status.ExitStatus() != 128+9 {
+				t.Errorf("init ended with %v, %v; want 137", status.ExitStatus(), err)
 			}
 		}
 	}
-	_ = r.Wait()
+	_ = r.Wait() // for its output's copy
 }
 
 // TestInheritedSignals compares what the command starts with to what a plain
