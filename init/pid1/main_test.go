@@ -202,8 +202,12 @@ func (r *run) watch() {
 		close(r.ended)
 	}()
 	r.t.Cleanup(func() {
+		left := below(processes(), r.Process.Pid)
 		_ = r.Process.Kill()
 		<-r.ended
+		for _, p := range left { // of an init that isn't PID 1
+			_ = unix.Kill(p.pid, unix.SIGKILL)
+		}
 	})
 }
 
