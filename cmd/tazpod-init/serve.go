@@ -41,7 +41,7 @@ func serve() error {
 	}
 	var refused error
 	if !started.PrivateMounts {
-		refused = &ghost.RefusedError{Call: started.Refused, Errno: syscall.EPERM, Hint: "start the pod with --cap-add SYS_ADMIN"}
+		refused = &ghost.RefusedError{Detail: "ghosts need mounts of their own: " + started.Refused, Hint: "start the pod with --cap-add SYS_ADMIN; where AppArmor or SELinux refuse, also --security-opt apparmor=unconfined or label=disable"}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

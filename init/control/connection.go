@@ -34,7 +34,7 @@ func (c *connection) control(channels <-chan ssh.NewChannel, requests <-chan *ss
 		case wire.RequestStatus:
 			reply = c.server.pod.status(c.server.version)
 		case wire.RequestLock:
-			reply = c.server.pod.lock()
+			reply = c.server.pod.lock("the vault was locked")
 		case wire.RequestReport:
 			reply = c.server.pod.support.Checks
 		default:
@@ -88,9 +88,12 @@ func (c *connection) done() {
 	p := c.server.pod
 	p.mu.Lock()
 	c.live--
-	last := c.live == 0
+	last, stopping := c.live == 0, p.stopping
 	p.mu.Unlock()
-	if last {
+	switch {
+	case stopping:
+		c.ssh.Close()
+	case last:
 		time.AfterFunc(lingering, func() { c.ssh.Close() })
 	}
 }

@@ -176,8 +176,9 @@ func (p *pod) retryClose(o *opened) {
 	}
 }
 
-// lock ends every ghost and with it, once saved, the open vault.
-func (p *pod) lock() wire.LockReply {
+// lock ends every ghost and with it, once saved, the open vault. why is for
+// those whose sessions end.
+func (p *pod) lock(why string) wire.LockReply {
 	p.mu.Lock()
 	before := p.open
 	var all []*running
@@ -192,7 +193,7 @@ func (p *pod) lock() wire.LockReply {
 		l.drop()
 	}
 	for _, r := range all {
-		r.end("lock")
+		r.end(why)
 	}
 	for _, r := range all {
 		<-r.ended
@@ -215,7 +216,7 @@ func (p *pod) shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true
 	p.mu.Unlock()
-	p.lock()
+	p.lock("the pod is stopping")
 	for {
 		p.mu.Lock()
 		o, wiping := p.open, p.wiping

@@ -84,8 +84,19 @@ func Serve(ctx context.Context, config wire.Pod, version string, refused error, 
 	deadline, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 	defer cancel()
 	err = s.pod.shutdown(deadline)
+	s.farewell()
 	log.Info().Str("event", "stopped").AnErr("error", err).Msg("")
 	return err
+}
+
+// farewell gives the sessions that were ended a moment to tell their clients.
+func (s *server) farewell() {
+	told := make(chan struct{})
+	go func() { s.conns.Wait(); close(told) }()
+	select {
+	case <-told:
+	case <-time.After(time.Second):
+	}
 }
 
 // makeHostKey makes this start's host key and publishes its public half.
@@ -152,7 +163,7 @@ func (s *server) serve(ctx context.Context, raw *net.UnixConn) {
 		log.Warn().Str("event", "refused").Msg("too many connections are logging in")
 		return
 	}
-	// A pod that stops doesn't wait for people at a prompt.
+	// A pod that stops waits neither for people at a prompt nor for requests.
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Now()) })
 	raw.SetDeadline(time.Now().Add(loginGrace))
 	login := &login{server: s, raw: raw, ctx: ctx}

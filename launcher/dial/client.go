@@ -57,7 +57,7 @@ type HostKey func() (ssh.PublicKey, error)
 // *term.SignalError, ErrHostKey and *LostError. The carrier is closed on error,
 // and by Close.
 func Ghost(ctx context.Context, carrier net.Conn, key HostKey, source Source) (*Client, error) {
-	l := &login{source: source}
+	l := &login{ctx: ctx, source: source}
 	defer l.forget()
 	auth := ssh.RetryableAuthMethod(ssh.KeyboardInteractive(l.challenge), source.Tries())
 	c, err := connect(ctx, carrier, key, wire.GhostUser, auth)

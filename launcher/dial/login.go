@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strconv"
@@ -33,6 +34,7 @@ const repeat = "Repeat"
 
 // login answers the pod's questions.
 type login struct {
+	ctx     context.Context
 	source  Source
 	answer  *locked.Buffer // the last one, until the library has sent it
 	tries   int            // that were begun
@@ -70,7 +72,7 @@ func (l *login) challenge(name, instruction string, questions []string, _ []bool
 	if len(questions) == 0 {
 		return nil, nil
 	}
-	answer, err := l.source.Ask(printable(questions[0]))
+	answer, err := l.source.Ask(l.ctx, printable(questions[0]))
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = ErrNoPassphrase

@@ -27,7 +27,7 @@ type script struct {
 
 func (s *script) Tries() int       { return triesOnTerminal }
 func (s *script) Tell(text string) { s.shown = append(s.shown, text) }
-func (s *script) Ask(prompt string) (*locked.Buffer, error) {
+func (s *script) Ask(_ context.Context, prompt string) (*locked.Buffer, error) {
 	s.shown = append(s.shown, prompt)
 	if len(s.answers) == 0 {
 		return nil, s.end

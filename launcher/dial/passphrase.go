@@ -2,6 +2,7 @@ package dial
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +14,11 @@ import (
 
 // Source is who knows the passphrase.
 type Source interface {
-	Ask(prompt string) (*locked.Buffer, error) // the caller destroys it; io.EOF when there is none
-	Tell(text string)                          // for people
-	Tries() int                                // how often asking can help
+	// Ask returns what the caller destroys, io.EOF when there is nothing, or the
+	// cause of ctx when that is done first.
+	Ask(ctx context.Context, prompt string) (*locked.Buffer, error)
+	Tell(text string) // for people
+	Tries() int       // how often asking can help
 }
 
 const (
@@ -31,7 +34,9 @@ func Person(t *term.Terminal) Source { return person{t} }
 
 func (p person) Tries() int { return triesOnTerminal }
 
-func (p person) Ask(prompt string) (*locked.Buffer, error) { return p.Passphrase(prompt) }
+func (p person) Ask(ctx context.Context, prompt string) (*locked.Buffer, error) {
+	return p.Passphrase(ctx, prompt)
+}
 
 // given is a passphrase that was read beforehand.
 type given struct {
@@ -64,7 +69,7 @@ func (g *given) Tries() int { return 1 }
 
 func (g *given) Tell(text string) { fmt.Fprintln(g.log, text) }
 
-func (g *given) Ask(string) (*locked.Buffer, error) {
+func (g *given) Ask(context.Context, string) (*locked.Buffer, error) {
 	if g.passphrase.Len() == 0 {
 		return nil, fmt.Errorf("%w: what was given is empty", ErrNoPassphrase)
 	}
@@ -77,6 +82,6 @@ type nobody struct{}
 // Nobody is the source without a passphrase.
 func Nobody() Source { return nobody{} }
 
-func (nobody) Tries() int                         { return 1 }
-func (nobody) Tell(string)                        {}
-func (nobody) Ask(string) (*locked.Buffer, error) { return nil, io.EOF }
+func (nobody) Tries() int                                          { return 1 }
+func (nobody) Tell(string)                                         {}
+func (nobody) Ask(context.Context, string) (*locked.Buffer, error) { return nil, io.EOF }

@@ -1,6 +1,7 @@
 package term
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,8 +29,12 @@ type SignalError struct{ Signal syscall.Signal }
 func (e *SignalError) Error() string { return "ended by " + e.Signal.String() }
 
 // Passphrase asks for a line without echo. It returns io.EOF when the input
-// ends, a *SignalError for Ctrl-C and its like. The caller destroys the buffer.
-func (t *Terminal) Passphrase(prompt string) (*locked.Buffer, error) {
+// ends, a *SignalError for Ctrl-C and its like, the cause of ctx when that is done.
+// The caller destroys the buffer.
+func (t *Terminal) Passphrase(ctx context.Context, prompt string) (*locked.Buffer, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	buffer, err := locked.New(maxPassphrase + 1)
 	if err != nil {
 		return nil, err
@@ -50,22 +55,27 @@ func (t *Terminal) Passphrase(prompt string) (*locked.Buffer, error) {
 	defer stop.Close()
 	line := make(chan error, 1)
 	go func() { line <- t.readLine(buffer, stop) }()
+	interrupt := func(cause error) error {
+		cancel.Close()
+		<-line
+		// What was typed so far must not become the shell's next command.
+		_ = unix.IoctlSetInt(int(t.file.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+		return cause
+	}
 	for {
 		select {
 		case err = <-line:
+			cancel.Close()
 		case s := <-signals:
 			if s == syscall.SIGTSTP && t.suspend(prompt) == nil {
 				continue
 			}
-			cancel.Close()
-			<-line
-			// What was typed so far must not become the shell's next command.
-			_ = unix.IoctlSetInt(int(t.file.Fd()), unix.TCFLSH, unix.TCIFLUSH)
-			err = &SignalError{s.(syscall.Signal)}
+			err = interrupt(&SignalError{s.(syscall.Signal)})
+		case <-ctx.Done():
+			err = interrupt(context.Cause(ctx))
 		}
 		break
 	}
-	cancel.Close()
 	t.write("\n")
 	if err != nil {
 		buffer.Destroy()

@@ -49,7 +49,7 @@ func ask(t *testing.T, keys *os.File, terminal *Terminal) <-chan answer {
 	t.Helper()
 	answers := make(chan answer, 1)
 	go func() {
-		b, err := terminal.Passphrase("Passphrase: ")
+		b, err := terminal.Passphrase(t.Context(), "Passphrase: ")
 		answers <- answer{string(b.Bytes()), err}
 		b.Destroy()
 	}()

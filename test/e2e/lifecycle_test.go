@@ -192,7 +192,7 @@ func TestServeDies(t *testing.T) {
 	term.unlock()
 	term.send("setsid sleep 98765 & echo sta''rted\n")
 	term.expect("started")
-	p.inPod("root", "sh", "-c", "kill -9 $(pgrep -f 'role serve')").ok()
+	p.inPod("root", "sh", "-c", "pkill -9 -f 'role [s]erve'").ok()
 	equal(t, "status of the session", term.end(), wire.ExitSession)
 	deadline := time.Now().Add(10 * time.Second)
 	for p.inPod("root", "tazpod-init", "healthcheck").code != 0 {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,6 +165,7 @@ func (c *command) build(ctx context.Context) *exec.Cmd {
 		args = append([]string{args[0], "--passphrase-fd", "3"}, args[1:]...)
 	}
 	cmd.Args = append([]string{"tazpod"}, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal to ask on, wherever the tests run
 	return cmd
 }
 
