@@ -204,6 +204,9 @@ func run(t *testing.T, args ...string) result {
 	return finish(t, cmd, cmd.Run(), &stdout, &stderr)
 }
 
+// both is all that the command wrote.
+func (r result) both() string { return r.stdout + r.stderr }
+
 // ok fails the test unless the command succeeded, and returns its output.
 func (r result) ok() string { r.t.Helper(); return r.status(0) }
 

@@ -41,6 +41,34 @@ func TestOutsideSeesNothing(t *testing.T) {
 	term.end()
 }
 
+// TestNothingIsLogged looks for the passphrase, a secret and a command line
+// wherever the engine and the pod write things down.
+func TestNothingIsLogged(t *testing.T) {
+	p := newProject(t)
+	since := fmt.Sprint(time.Now().Unix())
+	p.ghost("run", "base", "--", "sh", "-c", "echo sword''fish >~/secrets/pw; cat ~/secrets/pw").ok()
+	wrong := "a wrong passphrase"
+	(&command{p: p, args: []string{"ghost", "--", "true"}, pass: &wrong}).run().status(wire.ExitPassphrase)
+	p.tazpod("lock").ok()
+	written := map[string]string{
+		"log of the pod":   run(t, "docker", "logs", p.name).both(),
+		"inspect":          run(t, "docker", "inspect", p.name).both(),
+		"events":           run(t, "docker", "events", "--since", since, "--until", fmt.Sprint(time.Now().Unix()+1)).both(),
+		"status":           p.tazpod("status", "--json").both(),
+		"files of the pod": p.inPod("root", "sh", "-c", "cat /run/tazpod/* 2>/dev/null; true").both(),
+	}
+	for where, text := range written {
+		for _, secret := range []string{passphrase, "correct horse", wrong, "swordfish", "sword''fish"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s has %q", where, secret)
+			}
+		}
+	}
+	if !strings.Contains(written["log of the pod"], `"event":"opened"`) {
+		t.Error("the log doesn't tell that the vault was opened: this test looks at the wrong place")
+	}
+}
+
 // TestStandalone uses the image with plain docker.
 func TestStandalone(t *testing.T) {
 	p := newProject(t)

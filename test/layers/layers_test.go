@@ -1,9 +1,13 @@
-// Package layers checks who may import whom, and what the two programs may
-// depend on.
+// Package layers checks what the documents say of the code: who may import
+// whom, what the two programs may depend on, which test stands for which claim.
 package layers
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +44,7 @@ var dependencies = map[string]map[string]string{
 		"github.com/docker/docker":         "the engine's API",
 		"github.com/docker/cli":            "the engine's contexts and ssh hosts",
 		"github.com/docker/go-connections": "types of the engine's API",
+		"github.com/containerd/errdefs":    "which error the engine's API returned",
 	},
 }
 
@@ -114,6 +119,36 @@ func TestDependenciesAreListed(t *testing.T) {
 			if !used[m] {
 				t.Errorf("%s doesn't use %s any more: take it off the list", program, m)
 			}
+		}
+	}
+}
+
+// cited finds the tests that THREAT_MODEL.md names, as "package TestName".
+var cited = regexp.MustCompile(`(e2e|[a-z]+(?:/[a-z0-9]+)+) ((?:Test|Fuzz)[A-Z]\w*)`)
+
+func TestCitedTestsExist(t *testing.T) {
+	text, err := os.ReadFile("../../THREAT_MODEL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := cited.FindAllStringSubmatch(string(text), -1)
+	if len(claims) < 30 {
+		t.Fatalf("THREAT_MODEL.md cites %d tests; want all of its claims'", len(claims))
+	}
+	for _, c := range claims {
+		dir, name := c[1], c[2]
+		if dir == "e2e" {
+			dir = "test/e2e"
+		}
+		files, err := filepath.Glob("../../" + dir + "/*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(f string) bool {
+			source, err := os.ReadFile(f)
+			return err == nil && bytes.Contains(source, []byte("\nfunc "+name+"("))
+		}) {
+			t.Errorf("THREAT_MODEL.md cites %s in %s, which isn't there", name, dir)
 		}
 	}
 }
