@@ -21,6 +21,7 @@ import (
 func harden() error {
 	for _, step := range []func() error{
 		sys.Undumpable,
+		sys.DefaultSignals,
 		sys.NoCoreDumps,
 		func() error { return os.NewSyscallError("setgroups", syscall.Setgroups(nil)) },
 		func() error { return sys.KeepCapabilities(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL) },
