@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -22,10 +24,12 @@ func (e *exit) Error() string { return e.err.Error() }
 func (e *exit) Unwrap() error { return e.err }
 
 // command is one of the commands for people. setup declares its flags and
-// returns what runs it; the exit code is that of a session where there is one.
+// returns what runs it, with what stands behind --; the exit code is that of a
+// session where there is one.
 type command struct {
 	name, help string
-	setup      func(*kingpin.CmdClause) func() (int, error)
+	argv       bool // takes a command behind --
+	setup      func(*kingpin.CmdClause) func(argv []string) (int, error)
 }
 
 // commandList is in the order of the help.
@@ -46,11 +50,16 @@ their own flags.`
 
 // commands parses the command line and runs one command.
 func commands(args []string) int {
+	args, argv, dashes := split(args)
+	kingpin.EnableFileExpansion = false // @ begins no file name to read arguments from
 	app := kingpin.New("tazpod-init", help).UsageWriter(os.Stdout).ErrorWriter(io.Discard)
 	app.HelpFlag.Short('h')
-	done := -1
-	app.Terminate(func(code int) { done = code })
-	run := map[string]func() (int, error){}
+	if len(args) == 0 { // the usage is no result then
+		app.UsageWriter(os.Stderr)
+	}
+	done := false
+	app.Terminate(func(int) { done = true })
+	run := map[string]func([]string) (int, error){}
 	for _, c := range commandList {
 		run[c.name] = c.setup(app.Command(c.name, c.help))
 	}
@@ -59,12 +68,21 @@ func commands(args []string) int {
 	app.Command("run", "Run one command as tini does [flags] -- CMD...")
 	name, err := app.Parse(args)
 	switch {
-	case done >= 0 && len(args) > 0: // help was asked for and printed
+	case done && len(args) > 0: // help was asked for and printed
 		return wire.ExitOK
+	case len(args) == 0:
+		return wire.ExitUsage
 	case err != nil:
-		return fail(wire.ExitUsage, err, "tazpod-init --help lists commands and flags")
+		return usage(err)
 	}
-	code, err := run[name]()
+	i := slices.IndexFunc(commandList, func(c command) bool { return c.name == name })
+	switch {
+	case dashes && !commandList[i].argv:
+		return usage(fmt.Errorf("%s takes no command behind --", name))
+	case dashes && len(argv) == 0:
+		return usage(errors.New("there is no command behind --"))
+	}
+	code, err := run[name](argv)
 	var e *exit
 	switch {
 	case err == nil:
@@ -77,8 +95,25 @@ func commands(args []string) int {
 	return fail(wire.ExitFailure, err, "")
 }
 
-var versionCommand = command{"version", "Print the version.", func(*kingpin.CmdClause) func() (int, error) {
-	return func() (int, error) {
+// split cuts a command line at the first --, behind which nothing is ours.
+func split(args []string) (ours, argv []string, dashes bool) {
+	i := slices.Index(args, "--")
+	if i < 0 {
+		return args, nil, false
+	}
+	return args[:i], args[i+1:], true
+}
+
+func usage(err error) int {
+	hint := "tazpod-init --help lists commands and flags"
+	if strings.HasPrefix(err.Error(), "unexpected ") {
+		hint = "a command to run stands behind --, as in: tazpod-init ghost -- ls -l"
+	}
+	return fail(wire.ExitUsage, err, hint)
+}
+
+var versionCommand = command{"version", "Print the version.", false, func(*kingpin.CmdClause) func([]string) (int, error) {
+	return func([]string) (int, error) {
 		_, err := fmt.Println("tazpod-init", version())
 		return wire.ExitOK, err
 	}

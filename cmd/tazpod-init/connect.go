@@ -14,9 +14,9 @@ import (
 // connectCommand carries the control channel over standard input and output,
 // for `docker exec -i` and OpenSSH's ProxyCommand. It passes ciphertext on and
 // understands none of it.
-var connectCommand = command{"connect", "Carry the control channel (SSH) over standard input and output.",
-	func(c *kingpin.CmdClause) func() (int, error) {
-		return func() (int, error) {
+var connectCommand = command{"connect", "Carry the control channel (SSH) over standard input and output.", false,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
+		return func([]string) (int, error) {
 			socket, err := net.Dial("unix", wire.Socket)
 			if err != nil {
 				if why, hint, ok := control.Unreachable(err); ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -20,12 +21,24 @@ import (
 
 // ghostCommand is the launcher's client with the pod's own socket as carrier,
 // for `docker exec -it POD tazpod-init ghost`.
-var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or one command after --.",
-	func(c *kingpin.CmdClause) func() (int, error) {
-		fd := c.Flag("passphrase-fd", "Read the passphrase from this descriptor instead of asking.").PlaceHolder("N").Default("-1").Int()
-		argv := c.Arg("command", "Command and arguments, after --.").Strings()
-		return func() (int, error) { return enterGhost(*fd, *argv) }
+var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the command behind --.", true,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
+		given := c.Flag("passphrase-fd", "Read the passphrase from this descriptor instead of asking.").PlaceHolder("N").String()
+		return func(argv []string) (int, error) {
+			fd := nobodysFD
+			if *given != "" {
+				n, err := strconv.ParseUint(*given, 10, 31)
+				if err != nil {
+					return 0, &exit{wire.ExitUsage, fmt.Errorf("--passphrase-fd: %q is no descriptor", *given), "its number, such as 3"}
+				}
+				fd = int(n)
+			}
+			return enterGhost(fd, argv)
+		}
 	}}
+
+// nobodysFD stands for a passphrase that nobody gives: people are asked.
+const nobodysFD = -1
 
 func enterGhost(fd int, argv []string) (int, error) {
 	carrier, err := net.Dial("unix", wire.Socket)
@@ -40,20 +53,21 @@ func enterGhost(fd int, argv []string) (int, error) {
 		carrier.Close()
 		return wire.ExitPassphrase, err
 	}
-	client, err := dial.Ghost(context.Background(), carrier, control.HostKey, source)
-	if err != nil {
-		return 0, loginFailure(err)
-	}
-	defer client.Close()
 	streams := dial.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	if here, ok := term.From(os.Stdin); ok {
 		if _, ok := term.From(os.Stdout); ok {
 			streams.Terminal = here
 		}
 	}
-	if streams.Terminal == nil && len(argv) == 0 {
+	if streams.Terminal == nil && len(argv) == 0 { // before the vault is opened for nothing
+		carrier.Close()
 		return 0, &exit{wire.ExitUsage, errors.New("a shell needs a terminal"), "docker exec -it, or name a command: ghost -- CMD"}
 	}
+	client, err := dial.Ghost(context.Background(), carrier, control.HostKey, source)
+	if err != nil {
+		return 0, loginFailure(err)
+	}
+	defer client.Close()
 	status, err := client.Run(dial.Quote(argv), dial.Environment(os.Environ()), streams)
 	if err != nil {
 		return 0, &exit{wire.ExitSession, err, "the pod's log tells more: docker logs POD"}

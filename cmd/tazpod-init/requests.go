@@ -12,9 +12,9 @@ import (
 	"github.com/tazzo/tazpod/init/wire"
 )
 
-var lockCommand = command{"lock", "End every ghost of this pod, save its vault and forget the key.",
-	func(c *kingpin.CmdClause) func() (int, error) {
-		return func() (int, error) {
+var lockCommand = command{"lock", "End every ghost of this pod, save its vault and forget the key.", false,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
+		return func([]string) (int, error) {
 			var reply wire.LockReply
 			if err := ask(wire.RequestLock, &reply); err != nil {
 				return wire.ExitFailure, err
@@ -27,10 +27,10 @@ var lockCommand = command{"lock", "End every ghost of this pod, save its vault a
 		}
 	}}
 
-var statusCommand = command{"status", "Tell what is open.",
-	func(c *kingpin.CmdClause) func() (int, error) {
+var statusCommand = command{"status", "Tell what is open.", false,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
 		asJSON := c.Flag("json", "Print JSON.").Bool()
-		return func() (int, error) {
+		return func([]string) (int, error) {
 			var status wire.Status
 			if err := ask(wire.RequestStatus, &status); err != nil {
 				return wire.ExitFailure, err
@@ -43,10 +43,10 @@ var statusCommand = command{"status", "Tell what is open.",
 		}
 	}}
 
-var doctorCommand = command{"doctor", "Print every guarantee and whether this host gives it.",
-	func(c *kingpin.CmdClause) func() (int, error) {
+var doctorCommand = command{"doctor", "Print every guarantee and whether this host gives it.", false,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
 		asJSON := c.Flag("json", "Print JSON.").Bool()
-		return func() (int, error) {
+		return func([]string) (int, error) {
 			var checks []wire.Check
 			if err := ask(wire.RequestReport, &checks); err != nil {
 				return wire.ExitFailure, err
@@ -67,9 +67,9 @@ var doctorCommand = command{"doctor", "Print every guarantee and whether this ho
 		}
 	}}
 
-var healthcheckCommand = command{"healthcheck", "Succeed if the pod's supervisor answers.",
-	func(c *kingpin.CmdClause) func() (int, error) {
-		return func() (int, error) {
+var healthcheckCommand = command{"healthcheck", "Succeed if the pod's supervisor answers.", false,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
+		return func([]string) (int, error) {
 			var status wire.Status
 			if err := ask(wire.RequestStatus, &status); err != nil {
 				return wire.ExitFailure, err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -33,12 +32,12 @@ func serve() error {
 		return err
 	}
 	os.Clearenv()
-	log := zerolog.New(os.Stderr).With().Timestamp().Logger()
-	lockMemory(log)
 	started, err := startedHow()
 	if err != nil {
 		return err
 	}
+	log := zerolog.New(os.Stderr).With().Timestamp().Logger()
+	lockMemory(log)
 	var refused error
 	if !started.PrivateMounts {
 		refused = &ghost.RefusedError{Detail: "ghosts need mounts of their own: " + started.Refused, Hint: "start the pod with --cap-add SYS_ADMIN; where AppArmor or SELinux refuse, also --security-opt apparmor=unconfined or label=disable"}
@@ -69,12 +68,10 @@ type started struct {
 func startedHow() (started, error) {
 	var s started
 	f := os.NewFile(configFD, "configuration")
-	if f == nil {
-		return s, errors.New("started by hand: only the pod's first process starts it")
-	}
 	defer f.Close()
-	if err := json.NewDecoder(f).Decode(&s); err != nil {
-		return s, fmt.Errorf("configuration: %w", err)
+	err := json.NewDecoder(f).Decode(&s)
+	if err != nil {
+		return s, fmt.Errorf("no configuration from the pod's first process, which alone starts this: %w", err)
 	}
 	return s, nil
 }
