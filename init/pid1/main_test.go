@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/test/need"
 )
 
@@ -35,6 +36,10 @@ func TestMain(m *testing.M) {
 		case "helper":
 			os.Exit(helpers[os.Args[2]](os.Args[3:]))
 		}
+	}
+	// What whoever runs the tests ignores must not look inherited from us.
+	if err := sys.DefaultSignals(); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
