@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -84,6 +85,7 @@ func (p *pod) unlock(ctx context.Context, passphrase *locked.Buffer, create bool
 		}
 		return p.newLease(), nil
 	}
+	start := time.Now()
 	o, err = openVault(ctx, p, passphrase, create)
 	if err != nil {
 		return nil, err
@@ -92,7 +94,8 @@ func (p *pod) unlock(ctx context.Context, passphrase *locked.Buffer, create bool
 	p.open, o.refs = o, 1
 	p.mu.Unlock()
 	go o.autosave()
-	p.log.Info().Str("event", "opened").Str("vault", p.vaultPath()).Msg("")
+	p.log.Info().Str("event", "opened").Str("vault", p.vaultPath()).Dur("took", time.Since(start)).
+		Dur("kdf", o.vault.Info().KDF).Msg("")
 	return p.newLease(), nil
 }
 
@@ -154,12 +157,14 @@ func (p *pod) closeVault(o *opened) error {
 	}
 	p.open, p.wiping = nil, make(chan struct{})
 	p.mu.Unlock()
+	start := time.Now()
 	err = o.wipe()
-	p.log.Info().Str("event", "locked").Str("vault", p.vaultPath()).AnErr("error", err).Msg("")
+	p.log.Info().Str("event", "locked").Str("vault", p.vaultPath()).Dur("took", time.Since(start)).AnErr("error", err).Msg("")
 	p.mu.Lock()
 	close(p.wiping)
 	p.wiping = nil
 	p.mu.Unlock()
+	go debug.FreeOSMemory() // what the heap grew by; the kernel clears it
 	return nil
 }
 

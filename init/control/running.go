@@ -85,7 +85,8 @@ func (p *pod) join(ctx context.Context, profile string, config ghost.SessionConf
 		if first {
 			event = "ghost started"
 		}
-		p.log.Info().Str("event", event).Str("profile", profile).Int("session", s.id).Bool("terminal", s.terminal).Msg("")
+		p.log.Info().Str("event", event).Str("profile", profile).Int("session", s.id).Bool("terminal", s.terminal).
+			Dur("took", time.Since(s.started)).Msg("")
 		return r, s, nil
 	}
 }

@@ -73,6 +73,7 @@ func (v *Vault) unlock(ctx context.Context, img *os.File, pass *locked.Buffer) (
 	}
 	// Its derivation takes as long as everything behind the keyslot's: let it
 	// run beside that one.
+	start := time.Now()
 	made := make(chan error, 1)
 	go func() {
 		var err error
@@ -80,7 +81,9 @@ func (v *Vault) unlock(ctx context.Context, img *os.File, pass *locked.Buffer) (
 		made <- err
 	}()
 	v.key, err = v.header.Unlock(ctx, pass)
-	return errors.Join(err, <-made)
+	err = errors.Join(err, <-made)
+	v.info.KDF = time.Since(start)
+	return err
 }
 
 // load extracts the files.

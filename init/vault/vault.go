@@ -67,7 +67,8 @@ type Info struct {
 	Size   int64 // bytes, of the file and so of the content at most
 	Used   int64 // bytes of content at the last save
 	Opened time.Time
-	Saved  time.Time // zero if nothing was saved since
+	KDF    time.Duration // what deriving the keys from the passphrase took when it was opened
+	Saved  time.Time     // zero if nothing was saved since
 	Seal   Seal
 	Notes  []string // what people should know, found when it was opened
 }
