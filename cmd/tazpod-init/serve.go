@@ -13,6 +13,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/control"
 	"github.com/tazzo/tazpod/init/ghost"
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
 )
 
@@ -25,6 +26,9 @@ const configFD = 3
 func serve() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl PR_SET_DUMPABLE", err)
+	}
+	if err := sys.NoCoreDumps(); err != nil { // of the programs that it runs, too
+		return err
 	}
 	unix.Umask(0o077)
 	config, err := podConfig(os.Getenv(wire.EnvPod))

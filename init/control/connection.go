@@ -49,8 +49,8 @@ func (c *connection) control(channels <-chan ssh.NewChannel, requests <-chan *ss
 // sessions serves a connection that gave the passphrase, until its carrier
 // breaks, its last session ends, or it opens none.
 func (c *connection) sessions(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	defer c.lease.drop()
-	timer := time.AfterFunc(firstSession, c.lease.drop)
+	defer c.lease.dropIfAny()
+	timer := time.AfterFunc(firstSession, c.lease.dropIfAny)
 	defer timer.Stop()
 	go ssh.DiscardRequests(requests)
 	gone := make(chan struct{})
@@ -166,6 +166,7 @@ func (p *pod) status(version string) wire.Status {
 	info := o.vault.Info()
 	s.Vault.State = wire.VaultOpen
 	s.Vault.Size, s.Vault.Used = info.Size, info.Used
+	s.Vault.Notes = info.Notes
 	s.Vault.Opened, s.Vault.Saved = stamp(info.Opened), stamp(info.Saved)
 	s.Vault.Changed = o.changed()
 	if err := o.lastError(); err != nil {

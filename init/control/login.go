@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -58,7 +59,7 @@ type login struct {
 // dropIfAny lets go of a lease whose connection broke off during the handshake.
 func (l *lease) dropIfAny() {
 	if l != nil {
-		l.drop()
+		_ = l.drop() // logged, kept for status, and tried again
 	}
 }
 
@@ -112,12 +113,17 @@ func (l *login) interactive(c ssh.ConnMetadata, ask ssh.KeyboardInteractiveChall
 	if err != nil {
 		return nil, err // the carrier is gone
 	}
-	if err := l.unlock(passphrase, !exists); errors.Is(err, vault.ErrPassphrase) {
+	notes, err := l.unlock(passphrase, !exists)
+	if errors.Is(err, vault.ErrPassphrase) {
 		return nil, err
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, l.refuse(ask, exitCode(err), err, hint(err))
 	}
-	return nil, nil
+	if len(notes) > 0 {
+		_, err = ask("", "tazpod: note: "+strings.Join(notes, "\ntazpod: note: "), nil, nil)
+	}
+	return nil, err
 }
 
 // password is for clients without dialogue. It can't make a vault.
@@ -130,7 +136,8 @@ func (l *login) password(c ssh.ConnMetadata, password []byte) (*ssh.Permissions,
 	if c.User() != wire.GhostUser || l.server.pod.support.Refused != nil {
 		return nil, errors.New("refused")
 	}
-	return nil, l.unlock(passphrase, false)
+	_, err = l.unlock(passphrase, false)
+	return nil, err
 }
 
 // newPassphrase asks for the passphrase of a vault that doesn't exist yet,
@@ -156,23 +163,23 @@ func (l *login) newPassphrase(ask ssh.KeyboardInteractiveChallenge) (*locked.Buf
 }
 
 // unlock takes a lease of the vault, or waits a growing while and says no.
-func (l *login) unlock(passphrase *locked.Buffer, create bool) error {
-	lease, err := l.server.pod.unlock(l.ctx, passphrase, create)
+func (l *login) unlock(passphrase *locked.Buffer, create bool) (notes []string, err error) {
+	lease, notes, err := l.server.pod.unlock(l.ctx, passphrase, create)
 	if errors.Is(err, vault.ErrPassphrase) {
 		l.failures++
 		select {
 		case <-time.After(l.server.throttle.failed()):
 		case <-l.ctx.Done():
 		}
-		return err
+		return nil, err
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l.server.throttle.succeeded()
 	l.lease.dropIfAny()
 	l.lease = lease
-	return nil
+	return notes, nil
 }
 
 // refuse tells why there will be no session, whatever the passphrase, and ends

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,12 +21,20 @@ import (
 // namespace: nobody else's /run/tazpod/vault shows it.
 const treePath = wire.RuntimeDir + "/vault"
 
+// treeShare is which part of the pod's memory the content may take: a save
+// needs it twice more, for a snapshot and an image, and a ghost's other files
+// have a quarter (ghost.MountRAM).
+const treeShare = 6
+
 // opened is a vault whose content is in RAM.
 type opened struct {
-	pod   *pod
-	vault *vault.Vault
-	tree  *os.File
-	refs  int // guarded by pod.mu
+	pod    *pod
+	vault  *vault.Vault
+	tree   *os.File
+	closed chan struct{} // closed when nothing of it is left
+
+	refs     int  // guarded by pod.mu
+	retrying bool // likewise: retryClose runs
 
 	saving sync.Mutex    // held by who reads the tree, one after the other
 	wiped  bool          // guarded by saving
@@ -58,10 +67,10 @@ func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bo
 	if err := os.MkdirAll(treePath, 0o700); err != nil {
 		return nil, err
 	}
-	if err := ghost.MountRAM(treePath, 0); err != nil {
+	if err := ghost.MountRAM(treePath, ghost.Memory()/treeShare); err != nil {
 		return nil, err
 	}
-	o := &opened{pod: p, quit: make(chan struct{})}
+	o := &opened{pod: p, closed: make(chan struct{}), quit: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.unmount())
@@ -78,6 +87,10 @@ func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bo
 		p.log.Info().Str("event", "created").Str("vault", p.vaultPath()).Msg("")
 	}
 	o.vault, err = vault.Open(ctx, place, passphrase, o.tree)
+	if errors.Is(err, unix.ENOSPC) {
+		err = &ghost.RefusedError{Detail: fmt.Sprintf("the vault's content doesn't fit in the %d MiB that this pod's memory leaves for it",
+			ghost.Memory()/treeShare>>20), Hint: "give the pod more memory"}
+	}
 	return o, err
 }
 
@@ -100,10 +113,12 @@ func (o *opened) autosave() {
 	}
 }
 
-// changed tells whether something is not saved yet; a tree that can't be looked
-// at may have changed.
+// changed tells whether something is not saved yet; a tree that is being saved
+// or can't be looked at may have changed.
 func (o *opened) changed() bool {
-	o.saving.Lock()
+	if !o.saving.TryLock() {
+		return true
+	}
 	defer o.saving.Unlock()
 	if o.wiped {
 		return false
@@ -120,7 +135,7 @@ func (o *opened) save() error {
 		return nil // it was saved before that, or its loss was told
 	}
 	start := time.Now()
-	saved, err := o.vault.Save(context.Background())
+	saved, err := o.vault.Save(o.pod.saves)
 	o.note(err)
 	switch log := o.pod.log; {
 	case err != nil:
@@ -161,9 +176,10 @@ func (o *opened) unmount() error {
 	return errors.Join(wiped, ghost.UnmountRAM(treePath))
 }
 
-// findPlace opens the vault's directory without following a symbolic link, for
-// the project is writable by programs that nobody vetted. create makes what is
-// missing, as the project's owner.
+// findPlace opens the vault's directory: where the launcher mounted it, out of
+// reach of the pod's user, else in the project. There no symbolic link is
+// followed, for the project is writable by programs that nobody vetted. create
+// makes what is missing, as the project's owner.
 func findPlace(dir string, create bool) (vault.Place, error) {
 	at, err := os.OpenFile(wire.Workspace, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -174,6 +190,10 @@ func findPlace(dir string, create bool) (vault.Place, error) {
 		return vault.Place{}, &os.PathError{Op: "stat", Path: wire.Workspace, Err: err}
 	}
 	place := vault.Place{Owner: int(st.Uid), Group: int(st.Gid)}
+	if mounted, err := mountedPlace(filepath.Join(wire.Workspace, dir)); err != nil || mounted != nil {
+		place.Dir = mounted
+		return place, errors.Join(err, at.Close())
+	}
 	path := wire.Workspace
 	for _, name := range splitPath(dir) {
 		path += "/" + name
@@ -189,6 +209,28 @@ func findPlace(dir string, create bool) (vault.Place, error) {
 	}
 	place.Dir = at
 	return place, nil
+}
+
+// mountedPlace opens wire.VaultMount if something is mounted there. Errors about
+// what lies in it shall speak of the path that people know.
+func mountedPlace(known string) (*os.File, error) {
+	fd, err := unix.Open(wire.VaultMount, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: wire.VaultMount, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), known)
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &st); err != nil {
+		f.Close()
+		return nil, &os.PathError{Op: "statx", Path: wire.VaultMount, Err: err}
+	}
+	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+		return nil, f.Close()
+	}
+	return f, nil
 }
 
 func enter(at *os.File, name, path string, create bool, uid, gid int) (*os.File, error) {

@@ -37,19 +37,24 @@ type pod struct {
 	config  wire.Pod
 	support ghost.Support
 	log     zerolog.Logger
+	saves   context.Context // done when a save may not take any longer
+	giveUp  context.CancelFunc
 
 	gate sync.Mutex // one passphrase at a time; held during the key derivation
 
 	mu       sync.Mutex
 	open     *opened             // nil when locked
-	wiping   chan struct{}       // closed when the wipe that is under way is done; nil when none is
+	wiping   *opened             // what is being wiped; nil when nothing is
 	ghosts   map[string]*running // by profile
 	leases   map[*lease]struct{}
+	locks    int // how often lock was called: a login that began before gets nothing
 	stopping bool
 }
 
 func newPod(config wire.Pod, support ghost.Support, log zerolog.Logger) *pod {
-	return &pod{config: config, support: support, log: log, ghosts: map[string]*running{}, leases: map[*lease]struct{}{}}
+	p := &pod{config: config, support: support, log: log, ghosts: map[string]*running{}, leases: map[*lease]struct{}{}}
+	p.saves, p.giveUp = context.WithCancel(context.Background())
+	return p
 }
 
 // lease is a reference to the open vault that a connection holds between its
@@ -59,52 +64,68 @@ type lease struct {
 	once sync.Once
 }
 
-func (l *lease) drop() {
+// drop returns the error of the save, if this was the last reference.
+func (l *lease) drop() (err error) {
 	l.once.Do(func() {
 		l.pod.mu.Lock()
 		delete(l.pod.leases, l)
 		l.pod.mu.Unlock()
-		_ = l.pod.release() // logged, kept for status, and tried again
+		err = l.pod.release()
 	})
+	return err
 }
 
 // unlock checks the passphrase and returns a lease of the open vault. When the
-// vault was closed its content is in RAM afterwards; when it doesn't exist it
-// is made if create is set, and is vault.ErrAbsent otherwise.
-func (p *pod) unlock(ctx context.Context, passphrase *locked.Buffer, create bool) (*lease, error) {
+// vault was closed its content is in RAM afterwards, and notes are what people
+// should know about it; when it doesn't exist it is made if create is set, and
+// is vault.ErrAbsent otherwise.
+func (p *pod) unlock(ctx context.Context, passphrase *locked.Buffer, create bool) (l *lease, notes []string, err error) {
+	p.mu.Lock()
+	locks := p.locks
+	p.mu.Unlock()
 	p.gate.Lock()
 	defer p.gate.Unlock()
 	o, err := p.acquire()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if o != nil {
 		if !o.vault.Verify(passphrase) {
-			_ = p.release() // as after any save: logged and tried again
-			return nil, vault.ErrPassphrase
+			return nil, nil, errors.Join(vault.ErrPassphrase, p.release())
 		}
-		return p.newLease(), nil
+		l, err = p.newLease(locks)
+		return l, nil, err
 	}
 	start := time.Now()
 	o, err = openVault(ctx, p, passphrase, create)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p.mu.Lock()
 	p.open, o.refs = o, 1
 	p.mu.Unlock()
 	go o.autosave()
+	info := o.vault.Info()
 	p.log.Info().Str("event", "opened").Str("vault", p.vaultPath()).Dur("took", time.Since(start)).
-		Dur("kdf", o.vault.Info().KDF).Msg("")
-	return p.newLease(), nil
+		Dur("kdf", info.KDF).Strs("notes", info.Notes).Msg("")
+	l, err = p.newLease(locks)
+	return l, info.Notes, err
 }
 
-func (p *pod) newLease() *lease {
+// newLease makes a lease of the reference that the caller has, unless the pod
+// was locked since then.
+func (p *pod) newLease(locks int) (*lease, error) {
 	l := &lease{pod: p}
 	p.mu.Lock()
-	p.leases[l] = struct{}{}
+	current := p.locks == locks && !p.stopping
+	if current {
+		p.leases[l] = struct{}{}
+	}
 	p.mu.Unlock()
-	return l
+	if !current {
+		return nil, errors.Join(errLocked, p.release())
+	}
+	return l, nil
 }
 
 // acquire takes a reference to the open vault; nil when it is closed.
@@ -124,7 +145,7 @@ func (p *pod) acquire() (*opened, error) {
 			return p.open, nil
 		}
 		p.mu.Unlock()
-		<-wiping
+		<-wiping.closed
 	}
 }
 
@@ -141,7 +162,11 @@ func (p *pod) release() error {
 		return nil
 	}
 	err := p.closeVault(o)
-	if err != nil {
+	p.mu.Lock()
+	retry := p.open == o && o.refs == 0 && !o.retrying
+	o.retrying = o.retrying || retry
+	p.mu.Unlock()
+	if retry {
 		go p.retryClose(o)
 	}
 	return err
@@ -151,67 +176,104 @@ func (p *pod) release() error {
 func (p *pod) closeVault(o *opened) error {
 	err := o.save()
 	p.mu.Lock()
-	if err != nil || o.refs > 0 || p.open != o {
+	if p.open != o { // somebody else is faster
+		p.mu.Unlock()
+		<-o.closed
+		return nil
+	}
+	if !safe(err) || o.refs > 0 {
 		p.mu.Unlock()
 		return err
 	}
-	p.open, p.wiping = nil, make(chan struct{})
+	p.wipe(o)
+	return err
+}
+
+// safe tells whether all content is on disk after a save that returned err.
+func safe(err error) bool {
+	return err == nil || errors.Is(err, vault.ErrParked)
+}
+
+// wipe locks the vault o, which is open. The caller holds mu, and gives it up.
+func (p *pod) wipe(o *opened) {
+	p.open, p.wiping = nil, o
 	p.mu.Unlock()
 	start := time.Now()
-	err = o.wipe()
+	err := o.wipe()
 	p.log.Info().Str("event", "locked").Str("vault", p.vaultPath()).Dur("took", time.Since(start)).AnErr("error", err).Msg("")
 	p.mu.Lock()
-	close(p.wiping)
 	p.wiping = nil
 	p.mu.Unlock()
-	go debug.FreeOSMemory() // what the heap grew by; the kernel clears it
-	return nil
+	close(o.closed)
+	go debug.FreeOSMemory() // what the heap grew by and what libraries copied; the kernel clears it
 }
 
 // retryClose keeps an unsaved vault until a save succeeds.
 func (p *pod) retryClose(o *opened) {
+	defer func() {
+		p.mu.Lock()
+		o.retrying = false
+		p.mu.Unlock()
+	}()
 	for delay := time.Second; ; delay = min(2*delay, 30*time.Second) {
-		time.Sleep(delay)
+		select {
+		case <-time.After(delay):
+		case <-o.closed:
+			return
+		}
 		p.mu.Lock()
 		done := o.refs > 0 || p.open != o
 		p.mu.Unlock()
-		if done || p.closeVault(o) == nil {
+		if done || safe(p.closeVault(o)) {
 			return
 		}
 	}
 }
 
-// lock ends every ghost and with it, once saved, the open vault. why is for
-// those whose sessions end.
+// lock ends every ghost and with it, once saved, the open vault. Passphrases
+// that were given before count no longer. why is for those whose sessions end.
 func (p *pod) lock(why string) wire.LockReply {
 	p.mu.Lock()
+	p.locks++
 	before := p.open
-	var all []*running
+	all := slices.Collect(maps.Values(p.ghosts))
 	sessions := 0
-	for _, r := range p.ghosts {
-		all = append(all, r)
+	for _, r := range all {
 		sessions += len(r.sessions)
 	}
 	leases := slices.Collect(maps.Keys(p.leases))
+	wiping := p.wiping
 	p.mu.Unlock()
+	var errs []error
 	for _, l := range leases {
-		l.drop()
+		errs = append(errs, l.drop())
 	}
 	for _, r := range all {
 		r.end(why)
 	}
 	for _, r := range all {
 		<-r.ended
+		errs = append(errs, r.unsaved)
+	}
+	if wiping != nil {
+		<-wiping.closed
+	}
+	if before != nil && p.idle(before) { // an earlier save failed: try now
+		errs = append(errs, p.closeVault(before))
 	}
 	reply := wire.LockReply{Sessions: sessions}
-	if before == nil {
-		return reply
-	}
-	if err := before.lastError(); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		reply.Error = err.Error()
 	}
-	reply.Saved = reply.Error == ""
+	reply.Saved = before != nil && reply.Error == ""
 	return reply
+}
+
+// idle tells whether o is open and nobody uses it.
+func (p *pod) idle(o *opened) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open == o && o.refs == 0
 }
 
 // shutdown ends everything and refuses what comes later. A save that fails is
@@ -221,30 +283,35 @@ func (p *pod) shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true
 	p.mu.Unlock()
+	defer context.AfterFunc(ctx, p.giveUp)()
 	p.lock("the pod is stopping")
 	for {
 		p.mu.Lock()
 		o, wiping := p.open, p.wiping
 		p.mu.Unlock()
 		if wiping != nil {
-			<-wiping
+			<-wiping.closed
 			continue
 		}
 		if o == nil {
 			return nil
 		}
 		err := p.closeVault(o)
-		if err == nil {
+		if safe(err) {
 			continue
 		}
 		select {
-		case <-ctx.Done():
-			p.mu.Lock()
-			p.open = nil
-			p.mu.Unlock()
-			return errors.Join(fmt.Errorf("changes since the last save are lost: %w", err), o.wipe())
 		case <-time.After(500 * time.Millisecond):
+			continue
+		case <-ctx.Done():
 		}
+		p.mu.Lock()
+		if p.open != o {
+			p.mu.Unlock()
+			continue
+		}
+		p.wipe(o)
+		return fmt.Errorf("changes since the last save are lost: %w", err)
 	}
 }
 

@@ -169,10 +169,10 @@ func (r *running) end(why string) {
 	}
 	p.log.Info().Str("event", "ghost ended").Str("profile", r.profile).Str("why", why).Dur("took", time.Since(start)).
 		Dur("after", time.Since(r.started)).AnErr("error", errors.Join(errs...)).Msg("")
-	p.mu.Lock()
-	delete(p.ghosts, r.profile)
-	p.mu.Unlock()
 	r.unsaved = p.release()
+	p.mu.Lock()
+	delete(p.ghosts, r.profile) // only now, so that who waits for the ghost waits for the save
+	p.mu.Unlock()
 	close(r.ended)
 }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -178,6 +179,7 @@ func (s *server) serve(ctx context.Context, raw *net.UnixConn) {
 	}
 	stop()
 	raw.SetDeadline(time.Time{})
+	go debug.FreeOSMemory() // the library's copies of the passphrase go back to the kernel, as far as they can
 	c := &connection{server: s, ssh: conn, lease: login.lease}
 	if conn.User() == wire.ControlUser {
 		c.control(channels, requests)

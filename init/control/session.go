@@ -105,7 +105,7 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, confi
 		counted = counted || c.admitted()
 		return counted
 	})
-	c.lease.drop()
+	c.lease.dropIfAny()
 	if counted {
 		defer c.done() // after the stream's end was sent
 	}
@@ -122,15 +122,20 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, confi
 		_, _ = stream.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)}))
 		return
 	}
-	go steer(s, requests)
 	go feed(s, stream)
-	over := make(chan struct{})
+	over, closed := make(chan struct{}), make(chan struct{})
+	go func() {
+		steer(s, requests)
+		close(closed) // the client gave this session up, perhaps one of many on its connection
+	}()
 	go func() {
 		select {
 		case <-gone:
-			hangUp(s, over)
+		case <-closed:
 		case <-over:
+			return
 		}
+		hangUp(s, over)
 	}()
 	output := drain(s, stream)
 	status := r.outcome(s.Wait())
@@ -202,7 +207,7 @@ func feed(s *attached, stream io.Reader) {
 	}
 }
 
-// hangUp ends a session whose carrier is gone, as a modem's hang-up would, and
+// hangUp ends a session whose client is gone, as a modem's hang-up would, and
 // without mercy for who ignores it.
 func hangUp(s *attached, over <-chan struct{}) {
 	_ = s.Signal(syscall.SIGHUP) // it may be dead already

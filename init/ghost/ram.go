@@ -12,10 +12,10 @@ import (
 )
 
 // MountRAM mounts a file system on path, a directory, that never leaves RAM
-// (sys.NewRAM). size is in bytes, half of the memory that the pod may use if 0.
+// (sys.NewRAM). size is in bytes, a quarter of the memory that the pod may use if 0.
 func MountRAM(path string, size int64) error {
 	if size == 0 {
-		size = memory() / 2
+		size = Memory() / 4
 	}
 	target, err := sys.OpenPath(nil, path, unix.O_DIRECTORY)
 	if err != nil {
@@ -48,9 +48,9 @@ func inRAM(f *os.File) error {
 	return nil
 }
 
-// memory is how many bytes this pod may use: the machine's, or less if its
+// Memory is how many bytes this pod may use: the machine's, or less if its
 // control group says so.
-func memory() int64 {
+func Memory() int64 {
 	limit := int64(1) << 30 // what a machine has that tells nothing
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {

@@ -24,6 +24,7 @@ var (
 	ErrWeak          = errors.New("unusable passphrase")
 	ErrFull          = ext4.ErrFull
 	ErrClosed        = errors.New("the vault is closed")
+	ErrParked        = errors.New("kept beside the vault") // the content is on disk, under another name; wraps why
 )
 
 // MemoryError says that unlocking takes more memory than the pod may use.

@@ -23,6 +23,9 @@ func (s Status) Text() string {
 	if s.Vault.SaveError != "" {
 		line("", "NOT SAVED: "+s.Vault.SaveError)
 	}
+	for _, note := range s.Vault.Notes {
+		line("", "note: "+note)
+	}
 	if len(s.Ghosts) == 0 {
 		line("ghosts", "none")
 	}

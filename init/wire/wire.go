@@ -18,6 +18,7 @@ const (
 	HomeSource  = "/usr/share/tazpod/home" // root-owned template of a ghost's home
 	VaultDir    = ".tazpod/vault"          // below Workspace
 	VaultFile   = "vault.img"              // in the vault's directory
+	VaultMount  = "/var/lib/tazpod/vault"  // where the launcher mounts the vault's directory, out of the user's reach
 	UserName    = "tazpod"
 	UserID      = 1000 // uid and gid of UserName, in the image and in the vault
 )
@@ -53,7 +54,7 @@ type Pod struct {
 	Name      string   `json:"name,omitempty"`       // shown in the prompt and as the ghost's host name
 	Vault     string   `json:"vault,omitempty"`      // directory below Workspace; VaultDir if empty
 	VaultSize int64    `json:"vault_size,omitempty"` // bytes, of a new vault; 256 MiB if 0
-	GhostRAM  int64    `json:"ghost_ram,omitempty"`  // bytes, limit of a ghost's RAM files; half the pod's memory if 0
+	GhostRAM  int64    `json:"ghost_ram,omitempty"`  // bytes, limit of a ghost's RAM files; a quarter of the pod's memory if 0
 	Bridges   []string `json:"bridges,omitempty"`    // directories below Home, kept in the vault
 }
 
@@ -82,6 +83,9 @@ type VaultStatus struct {
 	Saved     string `json:"saved,omitempty"`
 	Changed   bool   `json:"changed"` // something is not saved yet
 	SaveError string `json:"save_error,omitempty"`
+	// What people should know about the open vault: damage that was mended,
+	// writes by other programs, things that could not be taken over.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // GhostStatus describes one ghost.

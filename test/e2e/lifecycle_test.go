@@ -30,7 +30,7 @@ func (p *project) locked() {
 	deadline := time.Now().Add(15 * time.Second)
 	for {
 		s := p.status()
-		rest := p.inPod("root", "sh", "-c", "ps -eo args | grep -E '[r]ole (ghost|keeper)|[s]leep 98765'").stdout
+		rest := p.inPod("root", "sh", "-c", "ps -eo args | grep -E '[r]ole (ghost|keeper)|[s]leep 98765|[t]azpod-init connect'").stdout
 		mounts := p.inPod("root", "sh", "-c", `grep -hE '/run/tazpod/(vault|ghost)' /proc/[0-9]*/mountinfo`).stdout
 		if s.Vault.State == wire.VaultLocked && len(s.Ghosts) == 0 && rest == "" && mounts == "" {
 			return

@@ -184,3 +184,102 @@ func TestStockCryptsetup(t *testing.T) {
 		}
 	}
 }
+
+// TestProjectFilesAreOutOfReach tries what a hostile program of the pod would
+// do to the project's configuration and vault.
+func TestProjectFilesAreOutOfReach(t *testing.T) {
+	p := newProject(t)
+	if err := os.Chown(p.dir, 1000, 1000); err != nil { // as on most machines
+		t.Fatal(err)
+	}
+	run(t, "chown", "-R", "1000:1000", p.dir).ok()
+	p.ghost("run", "base", "--", "true").ok()
+	p.inPod("tazpod", "touch", "/workspace/mine").ok()
+	for _, script := range []string{
+		"echo 'image: evil' >>/workspace/.tazpod/config.yaml",
+		"touch /workspace/.tazpod/new",
+		"mv /workspace/.tazpod /workspace/gone",
+		"rm -f /workspace/.tazpod/vault/vault.img",
+		"touch /workspace/.tazpod/vault/vault.img",
+		"ls /var/lib/tazpod/vault",
+	} {
+		if r := p.inPod("tazpod", "sh", "-c", script); r.code == 0 {
+			t.Errorf("%s: succeeded", script)
+		}
+	}
+	p.ghost("ghost", "--", "sh", "-c", "echo safe >~/secrets/safe").ok()
+	equal(t, "content", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/safe").ok(), "safe\n")
+}
+
+// TestTamperingIsTold flips a bit of the encrypted content.
+func TestTamperingIsTold(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "sh", "-c", "head -c 3000000 /dev/urandom >~/secrets/big").ok()
+	f, err := os.OpenFile(p.vault(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	// The data of the large file lie behind the first blocks of the file system.
+	offset, b := int64(0), make([]byte, 1)
+	for at := int64(4 << 20); offset == 0 && at < 200<<20; at += 4096 {
+		if _, err := f.ReadAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+		if b[0] != 0 {
+			offset = at + 4096*20
+		}
+	}
+	if _, err := f.ReadAt(b, offset); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 1
+	if _, err := f.WriteAt(b, offset); err != nil {
+		t.Fatal(err)
+	}
+	r := p.ghost("ghost", "--", "true")
+	if !strings.Contains(r.stderr, "note: ") && r.code == 0 {
+		t.Errorf("a changed block was not told: status %d, %q", r.code, r.stderr)
+	}
+}
+
+// TestLockWins has lock called while a passphrase is being checked.
+func TestLockWins(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	pass := passphrase
+	login := (&command{p: p, args: []string{"ghost", "--", "sleep", "98765"}, pass: &pass}).build(t.Context())
+	if err := login.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = login.Process.Kill(); _ = login.Wait() }()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if p.inPod("root", "pgrep", "-f", "luksDump --batch-mode").code == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the passphrase is never checked")
+		}
+	}
+	p.tazpod("lock").ok()
+	p.locked()
+}
+
+// TestHostileFile makes one that is vast and empty, which nothing may read
+// through.
+func TestHostileFile(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	term := p.terminal("ghost")
+	term.unlock()
+	term.send("truncate -s 4T ~/secrets/vast; echo important >~/secrets/important; echo writ''ten\n")
+	term.expect("written")
+	start := time.Now()
+	p.status()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("status took %v", took)
+	}
+	term.send("exit\n")
+	term.end()
+	equal(t, "important", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/important").ok(), "important\n")
+}

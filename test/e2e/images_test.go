@@ -1,0 +1,37 @@
+package e2e
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestGemini goes from whatever images there are to the tools of the last one.
+func TestGemini(t *testing.T) {
+	p := newProject(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, tazpod, "build", "gemini").CombinedOutput(); err != nil {
+		t.Fatalf("tazpod build gemini: %v\n%s", err, out)
+	}
+	out := p.ghost("run", "gemini", "--", "sh", "-c", "gemini --version && kubectl version --client && helm version --short && kubectx --help").ok()
+	for _, want := range []string{"0.", "Client Version: v1.", "v3.", "kubectx"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in the versions:\n%s", want, out)
+		}
+	}
+}
+
+// TestImagesAreClean looks for what an image must not have.
+func TestImagesAreClean(t *testing.T) {
+	p := newProject(t)
+	p.tazpod("up", "base").ok()
+	equal(t, "setuid and setgid files", p.inPod("root", "find", "/", "-xdev", "-type", "f", "-perm", "/6000").ok(), "")
+	equal(t, "world-writable files and directories",
+		p.inPod("root", "sh", "-c", "find / -xdev -not -type l -perm -o+w -not -perm -1000 -not -path '/proc/*' -not -path '/dev/*'").ok(), "")
+	equal(t, "mode and owner of tazpod-init", p.inPod("root", "stat", "-c", "%a %u %g", "/usr/bin/tazpod-init").ok(), "711 0 0\n")
+	equal(t, "user of docker exec", run(t, "docker", "exec", p.name, "id", "-u").ok(), "0\n")
+	run(t, "docker", "exec", p.name, "tazpod-init", "healthcheck").ok()
+}
