@@ -20,7 +20,7 @@ const module = "github.com/tazzo/tazpod/"
 var (
 	pod = []string{"cmd/tazpod-init", "init/control", "init/pid1", "init/ghost", "init/vault", "init/vault/ext4",
 		"init/luks", "init/steps", "init/sys"}
-	host   = []string{"cmd/tazpod", "launcher/engine", "launcher/image", "launcher/project", "images"}
+	host   = []string{"cmd/tazpod", "launcher/engine", "launcher/image", "launcher/project", "launcher/tree", "launcher/trust", "images"}
 	shared = []string{"launcher/dial", "launcher/term", "init/locked", "init/wire"}
 )
 
