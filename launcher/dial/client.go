@@ -38,10 +38,11 @@ type LostError struct {
 }
 
 func (e *LostError) Error() string {
+	why := Printable(e.Err.Error()) // a pod may end a connection with words of its own
 	if e.Early {
-		return "no connection to the pod: " + e.Err.Error()
+		return "no connection to the pod: " + why
 	}
-	return "the connection to the pod was lost: " + e.Err.Error()
+	return "the connection to the pod was lost: " + why
 }
 func (e *LostError) Unwrap() error { return e.Err }
 
@@ -123,5 +124,16 @@ func (c *Client) ask(request string, reply any) error {
 	if !ok {
 		return fmt.Errorf("the pod doesn't know the request %s: its image is older than this program", request)
 	}
-	return json.Unmarshal(payload, reply)
+	// Cleaned before it is given a shape, so that no field can be forgotten.
+	var said any
+	numbers := json.NewDecoder(bytes.NewReader(payload))
+	numbers.UseNumber() // sizes don't fit a float
+	if err := numbers.Decode(&said); err != nil {
+		return err
+	}
+	clean, err := json.Marshal(printableIn(said))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(clean, reply)
 }

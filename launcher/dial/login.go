@@ -65,14 +65,14 @@ func (l *login) challenge(name, instruction string, questions []string, _ []bool
 		l.tries++
 		l.told = false
 	}
-	if text := printable(instruction); text != "" {
+	if text := Printable(instruction); text != "" {
 		l.source.Tell(text)
 		l.told = l.told || len(questions) == 0
 	}
 	if len(questions) == 0 {
 		return nil, nil
 	}
-	answer, err := l.source.Ask(l.ctx, printable(questions[0]))
+	answer, err := l.source.Ask(l.ctx, Printable(questions[0]))
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = ErrNoPassphrase
@@ -110,18 +110,7 @@ func refusal(code, text string) *Refusal {
 	if n, err := strconv.Atoi(code); err == nil && n > 0 && n < 256 {
 		r.Code = n
 	}
-	text, r.Hint, _ = strings.Cut(printable(text), "\ntazpod: hint: ")
+	text, r.Hint, _ = strings.Cut(Printable(text), "\ntazpod: hint: ")
 	r.Text = strings.TrimPrefix(text, "tazpod: error: ")
 	return r
-}
-
-// printable drops what could change a terminal: control characters but line
-// feeds, and what isn't UTF-8.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && (r < ' ' || r >= 0x7f && r < 0xa0 || r == '\ufffd') {
-			return -1
-		}
-		return r
-	}, s)
 }

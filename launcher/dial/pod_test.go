@@ -27,6 +27,8 @@ type fakePod struct {
 	refusal    string // ends every login: code, blank, text
 	drop       bool   // sessions break off instead of ending
 	key        ssh.Signer
+	status     wire.Status
+	lock       wire.LockReply
 
 	mu    sync.Mutex
 	tries int
@@ -43,7 +45,8 @@ func newPod(t *testing.T, passphrase string) *fakePod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fakePod{passphrase: passphrase, key: key}
+	return &fakePod{passphrase: passphrase, key: key, lock: wire.LockReply{Sessions: 2, Saved: true},
+		status: wire.Status{Version: "test", Vault: wire.VaultStatus{State: wire.VaultLocked}}}
 }
 
 func (p *fakePod) hostKey() (ssh.PublicKey, error) { return p.key.PublicKey(), nil }
@@ -157,9 +160,9 @@ func (p *fakePod) answer(requests <-chan *ssh.Request) {
 		var reply any
 		switch r.Type {
 		case wire.RequestStatus:
-			reply = wire.Status{Version: "test", Vault: wire.VaultStatus{State: wire.VaultLocked}}
+			reply = p.status
 		case wire.RequestLock:
-			reply = wire.LockReply{Sessions: 2, Saved: true}
+			reply = p.lock
 		}
 		payload, _ := json.Marshal(reply)
 		_ = r.Reply(reply != nil, payload)

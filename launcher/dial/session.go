@@ -1,7 +1,6 @@
 package dial
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -36,7 +35,7 @@ var signalNames = map[os.Signal]ssh.Signal{
 func (c *Client) Run(command string, env []string, s Streams) (status int, err error) {
 	session, err := c.ssh.NewSession()
 	if refused := (*ssh.OpenChannelError)(nil); errors.As(err, &refused) {
-		return 0, errors.New("the pod gives no session: " + printable(refused.Message))
+		return 0, errors.New("the pod gives no session: " + Printable(refused.Message))
 	}
 	if err != nil {
 		return 0, &LostError{Err: err}
@@ -196,8 +195,7 @@ type messages struct {
 
 func (m messages) Write(p []byte) (int, error) {
 	m.screen.freshLine()
-	text := bytes.ReplaceAll(bytes.ReplaceAll(p, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-	if _, err := m.w.Write(text); err != nil {
+	if _, err := io.WriteString(m.w, strings.ReplaceAll(Printable(string(p)), "\n", "\r\n")); err != nil {
 		return 0, err
 	}
 	return len(p), nil
