@@ -17,6 +17,7 @@ var buildCommand = command{"build", "Build an image, and those that it stands on
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
 		name := imageArg(c)
 		noCache := c.Flag("no-cache", "Build every step again.").Bool()
+		yes := trustFlag(c)
 		verbose := c.Flag("verbose", "Show all that the steps write.").Short('v').Bool()
 		return func(c *call) (int, error) {
 			config, err := c.project(project.Overrides{})
@@ -27,14 +28,17 @@ var buildCommand = command{"build", "Build an image, and those that it stands on
 			if err != nil {
 				return 0, err
 			}
-			b := builder(e, config, *verbose)
+			b, err := builder(e, config, *verbose)
+			if err != nil {
+				return 0, err
+			}
 			b.NoCache = *noCache
 			var tag, id string
 			if config == nil {
 				tag = image.Tag(*name)
 				id, err = b.Ensure(c.ctx, tag)
 			} else {
-				tag, id, err = (&place{c, config, e}).image(b, *name, &engine.Pod{}, true)
+				tag, id, err = (&place{c, config, e}).image(b, *name, &engine.Pod{}, true, *yes)
 			}
 			if err != nil {
 				return 0, err

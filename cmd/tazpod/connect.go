@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
 	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/project"
 )
@@ -43,7 +44,7 @@ var connectCommand = command{"connect", "Carry SSH to a pod over standard input 
 			n, err := io.Copy(os.Stdout, carrier)
 			if n == 0 { // it could not even begin
 				if why, _ := carrier.Why(); why != "" {
-					fmt.Fprintln(os.Stderr, why)
+					fmt.Fprintln(os.Stderr, dial.Printable(why))
 					return wire.ExitFailure, nil
 				}
 			}

@@ -47,9 +47,9 @@ func fail(err error, session bool) int {
 	if errors.As(err, &signal) { // who sent it knows
 		return wire.ExitSignal + int(signal.Signal)
 	}
-	fmt.Fprintln(os.Stderr, "tazpod: error:", err)
+	fmt.Fprintln(os.Stderr, "tazpod: error:", dial.Printable(err.Error())) // parts of it may be a pod's or a project's words
 	if hint != "" {
-		fmt.Fprintln(os.Stderr, "tazpod: hint:", strings.ReplaceAll(hint, "\n", "\n              "))
+		fmt.Fprintln(os.Stderr, "tazpod: hint:", strings.ReplaceAll(dial.Printable(hint), "\n", "\n              "))
 	}
 	return code
 }

@@ -31,11 +31,14 @@ var ghostCommand = command{"ghost", "Open or join the ghost of this project's po
 
 // started returns the project's pod as it is, started again if it was stopped.
 func (p *place) started() (pod *engine.Pod, fresh bool, err error) {
-	if pod, err = p.pod(); err != nil || pod.Running() {
-		return pod, false, err
+	if pod, err = p.pod(); err != nil {
+		return nil, false, err
 	}
 	if pod.State == engine.StateAbsent {
 		return nil, false, &exit{0, fmt.Errorf("there is no pod %s", pod.Name), "tazpod run IMAGE makes one"}
+	}
+	if err := p.makeVault(); err != nil || pod.Running() {
+		return pod, false, err
 	}
 	p.notify("starting the pod " + pod.Name)
 	if err := p.engine.Start(p.ctx, pod); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
 	"github.com/tazzo/tazpod/launcher/term"
 )
 
@@ -80,7 +81,7 @@ func run(args []string) int {
 	ctx, stop := untilSignal()
 	defer stop()
 	code, err := runners[name](&call{ctx: ctx, argv: argv, app: app, notify: func(text string) {
-		fmt.Fprintln(os.Stderr, "tazpod: "+text)
+		fmt.Fprintln(os.Stderr, "tazpod: "+dial.Printable(text))
 	}})
 	if err == nil {
 		return code

@@ -11,6 +11,7 @@ import (
 	"github.com/tazzo/tazpod/launcher/image"
 	"github.com/tazzo/tazpod/launcher/project"
 	"github.com/tazzo/tazpod/launcher/term"
+	"github.com/tazzo/tazpod/launcher/tree"
 )
 
 // place is the project that a command works on, its engine, and its pod.
@@ -73,61 +74,107 @@ func (p *place) running() (*engine.Pod, error) {
 }
 
 // builder makes images with what the project and this machine say.
-func builder(e *engine.Engine, config *project.Config, verbose bool) *image.Builder {
+func builder(e *engine.Engine, config *project.Config, verbose bool) (*image.Builder, error) {
 	b := &image.Builder{Engine: e.Images(), Env: os.Getenv, Progress: &image.Progress{W: os.Stderr, Verbose: verbose}}
-	if config != nil {
-		b.Certificates = config.Build.CACertificates
-	}
 	if t, ok := term.From(os.Stderr); ok {
 		b.Progress.Width = func() int { return t.Size().Columns }
 	}
-	return b
+	var paths []string
+	var in *tree.Tree
+	var err error
+	if config != nil {
+		paths = config.Build.CACertificates
+		if config.Build.TheirCA {
+			if in, err = tree.Open(config.Dir); err != nil {
+				return nil, err
+			}
+			defer in.Close()
+		}
+	}
+	b.Certificates, err = image.Certificates(in, paths)
+	return b, err
 }
 
 // image makes sure that the image is there: the named one, else what the
-// project says, else the one that the pod has, else base.
-func (p *place) image(b *image.Builder, name string, pod *engine.Pod, again bool) (tag, id string, err error) {
+// project says, else the one that the pod has, else base. What the project has
+// a say in needs the user's yes before anything is built of it.
+func (p *place) image(b *image.Builder, name string, pod *engine.Pod, again bool, yes bool) (tag, id string, err error) {
 	own := p.config.Build.Dockerfile != "" && name == ""
-	for _, n := range []string{p.config.Image, pod.Image, "base"} {
+	theirs := name == "" && p.config.Image.Theirs
+	for _, n := range []string{p.config.Image.Name, pod.Image, "base"} {
 		if name == "" {
 			name = n
 		}
 	}
+	q := p.question(b.Certificates)
+	if own {
+		// Under no name that the project chooses: that could be one of another image.
+		tag = "tazpod-project:" + p.config.Name
+		recipe, err := image.Read(image.Project{Dir: p.config.Dir, Dockerfile: p.config.Build.Dockerfile,
+			Context: p.config.Build.Context, Vault: p.config.Vault.Path, Tag: tag})
+		if err != nil {
+			return "", "", &exit{wire.ExitUsage, err, ""}
+		}
+		defer recipe.Close()
+		q.dockerfile(recipe)
+		if err := p.consent(q, yes); err != nil {
+			return "", "", err
+		}
+		id, err = b.EnsureProject(p.ctx, recipe, again)
+		return tag, id, err
+	}
 	tag = image.Tag(name)
-	switch {
-	case own:
-		if image.Ours(tag) {
-			tag = "tazpod-project:" + p.config.Name
+	if image.Ours(tag) {
+		if err := p.consent(q, yes); err != nil {
+			return "", "", err
 		}
-		id, err = b.EnsureProject(p.ctx, image.Project{Dir: p.config.Dir, Dockerfile: p.config.Build.Dockerfile,
-			Context: p.config.Build.Context, Vault: p.config.Vault.Path, Tag: tag}, again)
-	case image.Ours(tag):
 		id, err = b.Ensure(p.ctx, tag)
-	default:
-		id, err = b.Find(p.ctx, tag)
-		if err == nil && id == "" {
-			err = &exit{0, fmt.Errorf("the image %s is not here", tag), "docker pull " + tag + ", if that is an image you trust with secrets"}
-		}
+		return tag, id, err
+	}
+	id, err = b.Find(p.ctx, tag)
+	if err == nil && id == "" {
+		err = &exit{0, fmt.Errorf("the image %s is not here", tag), "docker pull " + tag + ", if that is an image you trust with secrets"}
+	}
+	if err == nil && theirs {
+		q.image(tag, id)
+		err = p.consent(q, yes)
 	}
 	return tag, id, err
 }
 
 // up makes the project's pod run. fresh is set when it was started by this.
-func (p *place) up(name string) (pod *engine.Pod, fresh bool, err error) {
+func (p *place) up(name string, yes bool) (pod *engine.Pod, fresh bool, err error) {
 	if pod, err = p.pod(); err != nil {
 		return nil, false, err
 	}
-	tag, id, err := p.image(builder(p.engine, p.config, false), name, pod, false)
+	b, err := builder(p.engine, p.config, false)
 	if err != nil {
 		return nil, false, err
 	}
-	spec := engine.Spec{Name: p.config.Name, Project: p.config.Dir, Image: tag, ImageID: id, Pod: p.config.Pod(),
+	tag, id, err := p.image(b, name, pod, false, yes)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := p.makeVault(); err != nil {
+		return nil, false, err
+	}
+	spec := engine.Spec{Name: p.config.Name, Project: p.config.Dir, Vault: p.config.Vault.Path, Image: tag, ImageID: id, Pod: p.config.Pod(),
 		Memory: p.config.Memory, Network: p.config.Network, Ports: p.config.Ports}
 	pod, fresh, notes, err := p.engine.Up(p.ctx, spec, p.busy)
 	for _, note := range notes {
 		p.notify(note)
 	}
 	return pod, fresh, err
+}
+
+// makeVault makes the vault's directory, before an engine that follows links
+// mounts what is there.
+func (p *place) makeVault() error {
+	err := p.config.MakeVault()
+	if errors.Is(err, tree.ErrLink) {
+		return &exit{wire.ExitVault, fmt.Errorf("the vault's directory: %w", err), "if you didn't put it there, a program in the pod may have; the vault must lie in the project itself"}
+	}
+	return err
 }
 
 // busy tells whether a ghost is open in the pod. One that can't be asked has

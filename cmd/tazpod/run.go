@@ -10,6 +10,7 @@ var runCommand = command{"run", "Build and start what is missing, and open a gho
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
 		name := imageArg(c)
 		network := networkFlag(c)
+		yes := trustFlag(c)
 		flags := declareSession(c)
 		return func(c *call) (int, error) {
 			p, err := c.here(project.Overrides{Network: *network})
@@ -20,7 +21,7 @@ var runCommand = command{"run", "Build and start what is missing, and open a gho
 			if err != nil {
 				return 0, err
 			}
-			pod, fresh, err := p.up(*name)
+			pod, fresh, err := p.up(*name, *yes)
 			if err != nil {
 				return 0, err
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
 	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/project"
 )
@@ -46,7 +47,7 @@ var statusCommand = command{"status", "Tell what is there, what runs and what is
 			}
 			if r.Pod.Running() {
 				if r.Inside, err = p.inside(r.Pod); err != nil {
-					r.Problem = err.Error()
+					r.Problem = dial.Printable(err.Error())
 				}
 			}
 			if c.ctx.Err() != nil {
@@ -55,7 +56,7 @@ var statusCommand = command{"status", "Tell what is there, what runs and what is
 			if *asJSON {
 				err = json.NewEncoder(os.Stdout).Encode(r)
 			} else {
-				_, err = fmt.Print(r.text())
+				_, err = fmt.Print(dial.Printable(r.text()))
 			}
 			return wire.ExitOK, err
 		}

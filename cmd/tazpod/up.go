@@ -11,12 +11,13 @@ var upCommand = command{"up", "Build and start what is missing of this project's
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
 		name := imageArg(c)
 		network := networkFlag(c)
+		yes := trustFlag(c)
 		return func(c *call) (int, error) {
 			p, err := c.here(project.Overrides{Network: *network})
 			if err != nil {
 				return 0, err
 			}
-			pod, fresh, err := p.up(*name)
+			pod, fresh, err := p.up(*name, *yes)
 			if err != nil {
 				return 0, err
 			}

@@ -106,7 +106,7 @@ func TestOpenByContext(t *testing.T) {
 
 // TestPrivileges is the whole of what a pod gets, so that a change is seen.
 func TestPrivileges(t *testing.T) {
-	spec := Spec{Name: "hello-123456", Project: "/home/me/hello", Image: "tazpod/base", ImageID: "sha256:1",
+	spec := Spec{Name: "hello-123456", Project: "/home/me/hello", Vault: ".tazpod/vault", Image: "tazpod/base", ImageID: "sha256:1",
 		Pod: wire.Pod{Name: "hello-123456", VaultSize: 1 << 28}, Memory: 1 << 30, Ports: []string{"127.0.0.1:80:8080"}}
 	config, hostConfig, err := spec.configs(host{AppArmor: true})
 	if err != nil {
@@ -119,13 +119,16 @@ func TestPrivileges(t *testing.T) {
 		t.Errorf("host configuration = %+v; want no privilege beyond the list", hostConfig)
 	}
 	got, err := json.Marshal([]any{hostConfig.CapDrop, hostConfig.CapAdd, hostConfig.SecurityOpt, hostConfig.Mounts,
-		hostConfig.Memory, hostConfig.MemorySwap, hostConfig.Ulimits, hostConfig.PortBindings, config.StopTimeout})
+		hostConfig.Memory, hostConfig.MemorySwap, hostConfig.PidsLimit, hostConfig.Ulimits, hostConfig.PortBindings, config.StopTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `[["ALL"],["SYS_ADMIN","CHOWN","DAC_OVERRIDE","FOWNER","SETUID","SETGID","SETFCAP","SYS_CHROOT","KILL"],` +
-		`["no-new-privileges","apparmor=unconfined"],[{"Type":"bind","Source":"/home/me/hello","Target":"/workspace"}],` +
-		`1073741824,1073741824,[{"Name":"memlock","Hard":-1,"Soft":-1}],{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"80"}]},45]`
+		`["no-new-privileges","apparmor=unconfined"],[{"Type":"bind","Source":"/home/me/hello","Target":"/workspace"},` +
+		`{"Type":"bind","Source":"/home/me/hello/.tazpod","Target":"/workspace/.tazpod","ReadOnly":true,"BindOptions":{"NonRecursive":true}},` +
+		`{"Type":"tmpfs","Target":"/workspace/.tazpod/vault","ReadOnly":true,"TmpfsOptions":{"SizeBytes":4096,"Mode":320}},` +
+		`{"Type":"bind","Source":"/home/me/hello/.tazpod/vault","Target":"/var/lib/tazpod/vault"}],` +
+		`1073741824,1073741824,4096,[{"Name":"memlock","Hard":-1,"Soft":-1}],{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"80"}]},45]`
 	if string(got) != want {
 		t.Errorf("privileges = %s\nwant %s", got, want)
 	}

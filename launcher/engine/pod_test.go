@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,10 +64,68 @@ func machine(t *testing.T) (e *Engine, imageID string) {
 	return e, found.ID
 }
 
+// makeProject makes the directories that a pod mounts.
+func makeProject(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, ".tazpod/vault"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".tazpod/config.yaml", ".tazpod/vault/vault.img"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("good"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestPodCannotDecideWhatRunsNext tries from the pod to change the settings, and
+// to reach the vault, even as a root that has all of the pod's rights but mount.
+func TestPodCannotDecideWhatRunsNext(t *testing.T) {
+	e, imageID := machine(t)
+	need.Command(t, "docker")
+	for _, vault := range []string{".tazpod/vault", "else/where"} {
+		spec := Spec{Name: fmt.Sprintf("tazpod-engine-test-%d", os.Getpid()), Project: makeProject(t), Vault: vault, Image: "sleep", ImageID: imageID}
+		file := filepath.Join(spec.Project, vault, "vault.img")
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("good"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		pod, _, _, err := e.Up(t.Context(), spec, func(context.Context, *Pod) (bool, error) { return false, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Down(context.Background(), pod) }) // gone after a good run
+		in := func(script string) (string, error) {
+			out, err := exec.Command("docker", "exec", "-u", "0", pod.ID, "sh", "-c", "cd /workspace && "+script).CombinedOutput()
+			return string(out), err
+		}
+		for _, script := range []string{
+			"echo evil >.tazpod/config.yaml", "rm .tazpod/config.yaml", "touch .tazpod/Dockerfile", "mv .tazpod away", "rmdir .tazpod",
+			"cat " + vault + "/vault.img", "touch " + vault + "/vault.img", "mv " + vault + " away",
+		} {
+			if out, err := in(script); err == nil {
+				t.Errorf("vault at %s: the pod can do %q: %s", vault, script, out)
+			}
+		}
+		if out, err := in("touch file && cat .tazpod/config.yaml && cat /var/lib/tazpod/vault/vault.img && echo new >/var/lib/tazpod/vault/vault.img"); err != nil || out != "goodgood" {
+			t.Errorf("vault at %s: %v, %s; want a project to work in and a vault that root can save", vault, err, out)
+		}
+		if data, err := os.ReadFile(file); err != nil || string(data) != "new\n" {
+			t.Errorf("the vault on the host is %q, %v; want what was saved", data, err)
+		}
+		if err := e.Down(t.Context(), pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestLifeOfAPod(t *testing.T) {
 	e, imageID := machine(t)
 	ctx := t.Context()
-	spec := Spec{Name: fmt.Sprintf("tazpod-engine-test-%d", os.Getpid()), Project: t.TempDir(), Image: "sleep", ImageID: imageID}
+	spec := Spec{Name: fmt.Sprintf("tazpod-engine-test-%d", os.Getpid()), Project: makeProject(t), Vault: ".tazpod/vault", Image: "sleep", ImageID: imageID}
 	t.Cleanup(func() {
 		if pod, err := e.Find(context.Background(), spec.Name); err == nil && pod.State != StateAbsent {
 			_ = e.Down(context.Background(), pod)
@@ -112,7 +172,7 @@ func TestLifeOfAPod(t *testing.T) {
 		t.Errorf("Up(changed) = %+v, %v, %v; want a new one", renewed, fresh, err)
 	}
 	foreign := spec
-	foreign.Project = t.TempDir()
+	foreign.Project = makeProject(t)
 	var taken *ForeignError
 	if _, _, err := up(foreign); !errors.As(err, &taken) || taken.Project != spec.Project {
 		t.Errorf("Up() of another project by the same name = %v; want a ForeignError", err)

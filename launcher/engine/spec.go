@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"path"
+	"path/filepath"
 	"slices"
 
 	"github.com/docker/docker/api/types/container"
@@ -13,6 +15,7 @@ import (
 	"github.com/docker/go-connections/nat"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/project"
 )
 
 // Labels of a pod's container.
@@ -34,10 +37,15 @@ var capabilities = []string{
 	"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "SETFCAP", "SYS_CHROOT", "KILL",
 }
 
+// maxProcesses is what a pod may have: enough for any work, and too few for a
+// fork bomb to take the host along.
+const maxProcesses = 4096
+
 // Spec is the pod that is wanted.
 type Spec struct {
 	Name    string
 	Project string // directory on the host
+	Vault   string // directory below Project; it exists
 	Image   string // tag
 	ImageID string
 	Pod     wire.Pod
@@ -72,7 +80,7 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ports: %w", err)
 	}
-	seconds := stopSeconds
+	seconds, pids := stopSeconds, int64(maxProcesses)
 	config := &container.Config{
 		Hostname:     s.Name,
 		Image:        s.ImageID,
@@ -87,8 +95,8 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 		SecurityOpt:  []string{"no-new-privileges"},
 		NetworkMode:  container.NetworkMode(s.Network),
 		PortBindings: bindings,
-		Mounts:       []mount.Mount{{Type: mount.TypeBind, Source: s.Project, Target: wire.Workspace}},
-		Resources:    container.Resources{Memory: s.Memory},
+		Mounts:       s.mounts(),
+		Resources:    container.Resources{Memory: s.Memory, PidsLimit: &pids},
 	}
 	if s.Memory > 0 {
 		hostConfig.MemorySwap = s.Memory // the sum of both, so no swap
@@ -111,4 +119,25 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 		hostConfig.Ulimits = []*container.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
 	}
 	return config, hostConfig, nil
+}
+
+// mounts give the pod its project, but neither the settings, by which a program
+// in the pod would decide what the user runs next, nor the vault's file. The
+// vault is mounted once more where only the pod's root gets.
+//
+// Its place in the project is covered with something empty rather than with
+// itself, read-only: the engine follows links in the source of a bind whenever
+// it starts a pod, so a link put there meanwhile would show the pod whatever it
+// points to.
+func (s Spec) mounts() []mount.Mount {
+	settings := path.Dir(project.File)
+	return []mount.Mount{
+		{Type: mount.TypeBind, Source: s.Project, Target: wire.Workspace},
+		// Not recursively: what is mounted below would stay writable (mount(2), MS_BIND).
+		{Type: mount.TypeBind, Source: filepath.Join(s.Project, settings), Target: path.Join(wire.Workspace, settings),
+			ReadOnly: true, BindOptions: &mount.BindOptions{NonRecursive: true}},
+		{Type: mount.TypeTmpfs, Target: path.Join(wire.Workspace, filepath.ToSlash(s.Vault)),
+			ReadOnly: true, TmpfsOptions: &mount.TmpfsOptions{SizeBytes: 4 << 10, Mode: 0o500}},
+		{Type: mount.TypeBind, Source: filepath.Join(s.Project, s.Vault), Target: wire.VaultMount},
+	}
 }

@@ -13,11 +13,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tazzo/tazpod/launcher/tree"
 )
 
 // hostCertificates is where Debian's update-ca-certificates looks for what an
 // administrator added.
 const hostCertificates = "/usr/local/share/ca-certificates/*.crt"
+
+const maxCertificate = 1 << 20 // bytes, of a file
 
 const (
 	certificateDir = "ca-certificates" // in every context, often empty
@@ -86,10 +90,14 @@ func add(w *tar.Writer, name string, mode int64, data []byte) error {
 }
 
 // Certificates reads the extra certificates that go into images, by the name
-// that they get there: those at paths or, when paths is nil, those that this
-// host was given. A file without a certificate in it is an error, since builds
-// would silently go without.
-func Certificates(paths []string) (map[string][]byte, error) {
+// that they get there: those at paths, which are relative to in unless that is
+// nil, or, when paths is nil, those that this host was given. A file without a
+// certificate in it is an error, since builds would silently go without.
+func Certificates(in *tree.Tree, paths []string) (map[string][]byte, error) {
+	read := os.ReadFile
+	if in != nil {
+		read = func(path string) ([]byte, error) { return in.Read(path, maxCertificate) }
+	}
 	if paths == nil {
 		found, err := filepath.Glob(hostCertificates)
 		if err != nil {
@@ -99,7 +107,7 @@ func Certificates(paths []string) (map[string][]byte, error) {
 	}
 	certificates := map[string][]byte{}
 	for _, p := range paths {
-		data, err := os.ReadFile(p)
+		data, err := read(p)
 		if err != nil {
 			return nil, fmt.Errorf("extra certificate: %w", err)
 		}
@@ -119,70 +127,105 @@ func Certificates(paths []string) (map[string][]byte, error) {
 	return certificates, nil
 }
 
-// packProject writes a project's own build context to w: everything below dir
-// but what ignored says.
-func packProject(w io.Writer, dir string, ignored func(name string) bool) error {
-	t := tar.NewWriter(w)
-	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || file == dir {
+// packProject writes a project's own build context to w: everything below files
+// but what ignored says. The Dockerfile is the one that was read before, and is
+// there in any case.
+func packProject(w io.Writer, files *tree.Tree, dockerfile string, text []byte, ignored func(name string) bool) error {
+	p := &packer{tar.NewWriter(w), dockerfile, text, ignored, false}
+	if err := p.directory(files, ""); err != nil {
+		return err
+	}
+	if !p.done {
+		if err := add(p.tar, filepath.ToSlash(dockerfile), 0o644, text); err != nil {
 			return err
 		}
-		name, err := filepath.Rel(dir, file)
+	}
+	return p.tar.Close()
+}
+
+type packer struct {
+	tar        *tar.Writer
+	dockerfile string
+	text       []byte
+	ignored    func(name string) bool
+	done       bool // the Dockerfile is in
+}
+
+// directory writes what is in a directory that is called prefix in the context.
+func (p *packer) directory(at *tree.Tree, prefix string) error {
+	names, err := at.Names()
+	if err != nil {
+		return err
+	}
+	for _, base := range names {
+		name := filepath.Join(prefix, base)
+		if p.ignored(name) {
+			continue
+		}
+		if err := p.entry(at, base, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry writes one entry with its own mode and time, and what is below it; what
+// is no file, directory or link is left out, as docker does.
+func (p *packer) entry(at *tree.Tree, base, name string) error {
+	info, err := at.Stat(base)
+	switch {
+	case err != nil:
+		return err
+	case name == p.dockerfile:
+		p.done = true
+		return add(p.tar, filepath.ToSlash(name), int64(info.Mode().Perm()), p.text)
+	case info.IsDir():
+		below, err := at.Dir(base)
 		if err != nil {
 			return err
 		}
-		if ignored(name) {
-			if entry.IsDir() {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		return addFile(t, file, name, entry)
-	})
-	if err != nil {
-		return err
-	}
-	return t.Close()
-}
-
-// addFile writes a file with its own mode and time; what is no file, directory
-// or link is left out, as docker does.
-func addFile(t *tar.Writer, file, name string, entry fs.DirEntry) error {
-	info, err := entry.Info()
-	if err != nil {
-		return err
-	}
-	target := ""
-	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		if target, err = os.Readlink(file); err != nil {
+		defer below.Close()
+		if err := p.header(info, name+"/", ""); err != nil {
 			return err
 		}
-	case !info.Mode().IsRegular() && !info.IsDir():
-		return nil
+		return p.directory(below, name)
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := at.Link(base)
+		if err != nil {
+			return err
+		}
+		return p.header(info, name, target)
+	case info.Mode().IsRegular():
+		return p.file(at, base, name)
 	}
+	return nil
+}
+
+func (p *packer) file(at *tree.Tree, base, name string) error {
+	f, err := at.File(base)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := p.header(info, name, ""); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(p.tar, f, info.Size()); err != nil {
+		return fmt.Errorf("%s changed while it was read: %w", at.Path(base), err)
+	}
+	return nil
+}
+
+func (p *packer) header(info fs.FileInfo, name, target string) error {
 	header, err := tar.FileInfoHeader(info, target)
 	if err != nil {
 		return err
 	}
 	header.Name = filepath.ToSlash(name)
-	if info.IsDir() {
-		header.Name += "/"
-	}
 	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
-	if err := t.WriteHeader(header); err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return nil
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := io.CopyN(t, f, header.Size); err != nil {
-		return fmt.Errorf("%s changed while it was read: %w", file, err)
-	}
-	return nil
+	return p.tar.WriteHeader(header)
 }

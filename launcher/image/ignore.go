@@ -1,54 +1,46 @@
 package image
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/tazzo/tazpod/launcher/tree"
 )
+
+const maxIgnore = 1 << 20 // bytes
 
 // ignored reads the .dockerignore of a context and returns what it leaves out.
 // The vault and git's directory are always left out: the one is large, the
 // other holds what its user may think is not in the image.
-func ignored(root, vault string) (func(name string) bool, error) {
+func ignored(files *tree.Tree, vault string) (func(name string) bool, error) {
 	type rule struct {
 		pattern string
 		keep    bool
 	}
 	var rules []rule
-	f, err := os.Open(filepath.Join(root, ".dockerignore"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	text, err := files.Read(".dockerignore", maxIgnore)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err == nil {
-		defer f.Close()
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			line := strings.TrimSpace(lines.Text())
-			if line == "" || strings.HasPrefix(line, "#") {
-				continue
-			}
-			keep := strings.HasPrefix(line, "!")
-			pattern := strings.TrimPrefix(path.Clean("/"+strings.TrimPrefix(line, "!")), "/")
-			if _, err := path.Match(pattern, ""); err != nil {
-				return nil, fmt.Errorf("%s: pattern %q: %w", f.Name(), line, err)
-			}
-			rules = append(rules, rule{pattern, keep})
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
 		}
-		if err := lines.Err(); err != nil {
-			return nil, err
+		keep := strings.HasPrefix(line, "!")
+		pattern := strings.TrimPrefix(path.Clean("/"+strings.TrimPrefix(line, "!")), "/")
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, fmt.Errorf("%s: pattern %q: %w", files.Path(".dockerignore"), line, err)
 		}
-	}
-	vault, err = filepath.Rel(root, vault)
-	if err != nil {
-		return nil, err
+		rules = append(rules, rule{pattern, keep})
 	}
 	return func(name string) bool {
 		name = filepath.ToSlash(name)
-		if name == ".git" || name == vault {
+		if name == ".git" || name == filepath.ToSlash(vault) {
 			return true
 		}
 		out := false

@@ -17,8 +17,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -37,7 +35,7 @@ const (
 type Builder struct {
 	Engine       client.ImageAPIClient
 	Progress     *Progress
-	Certificates []string            // files; nil for those that the host was given
+	Certificates map[string][]byte   // that go into images, by their names there
 	Env          func(string) string // for the proxies
 	NoCache      bool                // build every step, of every image
 }
@@ -81,11 +79,7 @@ func (b *Builder) Ensure(ctx context.Context, name string) (id string, err error
 	if err != nil {
 		return "", err
 	}
-	certificates, err := Certificates(b.Certificates)
-	if err != nil {
-		return "", err
-	}
-	content, err := pack(tree, certificates, init)
+	content, err := pack(tree, b.Certificates, init)
 	if err != nil {
 		return "", err
 	}
@@ -99,55 +93,6 @@ func (b *Builder) Ensure(ctx context.Context, name string) (id string, err error
 		return "", err
 	}
 	return b.build(ctx, tag, "Dockerfile", hash, bytes.NewReader(content), dockerfile)
-}
-
-// Project is an image that a project describes itself.
-type Project struct {
-	Dir        string // absolute
-	Dockerfile string // relative to Dir
-	Context    string // directory, relative to Dir; that of the Dockerfile if empty
-	Vault      string // directory relative to Dir that never goes into a context
-	Tag        string
-}
-
-// EnsureProject builds a project's own image when it is missing, when its
-// Dockerfile or an image of ours below it has changed, or when again is set:
-// looking for changes in the whole context would take too long for every run.
-func (b *Builder) EnsureProject(ctx context.Context, p Project, again bool) (id string, err error) {
-	dockerfile, err := os.ReadFile(filepath.Join(p.Dir, p.Dockerfile))
-	if err != nil {
-		return "", err
-	}
-	parts := [][]byte{dockerfile}
-	for _, ref := range bases(dockerfile) {
-		if Ours(ref) {
-			below, err := b.Ensure(ctx, ref)
-			if err != nil {
-				return "", err
-			}
-			parts = append(parts, []byte(below))
-		}
-	}
-	hash := sum(parts...)
-	if id, found, err := b.inspect(ctx, p.Tag); err != nil || found == hash && !again && !b.NoCache {
-		return id, err
-	}
-	root := filepath.Join(p.Dir, p.Context)
-	if p.Context == "" {
-		root = filepath.Dir(filepath.Join(p.Dir, p.Dockerfile))
-	}
-	inside, err := filepath.Rel(root, filepath.Join(p.Dir, p.Dockerfile))
-	if err != nil || !filepath.IsLocal(inside) {
-		return "", fmt.Errorf("%s is outside of its build context %s", p.Dockerfile, root)
-	}
-	skip, err := ignored(root, filepath.Join(p.Dir, p.Vault))
-	if err != nil {
-		return "", err
-	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(packProject(w, root, skip)) }()
-	defer r.Close()
-	return b.build(ctx, p.Tag, filepath.ToSlash(inside), hash, r, dockerfile)
 }
 
 // Find returns the id of an image that is there, "" if it isn't.

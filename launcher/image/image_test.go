@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/tazzo/tazpod/images"
+	"github.com/tazzo/tazpod/launcher/tree"
 )
 
 // list reads a tar as lines of mode, owner and name.
@@ -164,11 +165,11 @@ func TestCertificates(t *testing.T) {
 		return path
 	}
 	good := put("corp.pem", certificate(t))
-	got, err := Certificates([]string{good})
+	got, err := Certificates(nil, []string{good})
 	if err != nil || len(got) != 1 || got["corp.crt"] == nil {
 		t.Errorf("Certificates(corp.pem) = %d files, %v; want corp.crt", len(got), err)
 	}
-	if got, err := Certificates([]string{}); err != nil || len(got) != 0 {
+	if got, err := Certificates(nil, []string{}); err != nil || len(got) != 0 {
 		t.Errorf("Certificates(none) = %d files, %v; want none, whatever the host has", len(got), err)
 	}
 	for name, paths := range map[string][]string{
@@ -177,7 +178,7 @@ func TestCertificates(t *testing.T) {
 		"no cert":  {put("key.crt", pem.EncodeToMemory(&pem.Block{Type: "X", Bytes: []byte("x")}))},
 		"same one": {good, put("other/corp.crt", certificate(t))},
 	} {
-		if _, err := Certificates(paths); err == nil {
+		if _, err := Certificates(nil, paths); err == nil {
 			t.Errorf("%s: no error; want one, rather than a build that silently goes without", name)
 		}
 	}
@@ -201,21 +202,112 @@ func TestProjectContext(t *testing.T) {
 	if err := os.Symlink("../../etc/passwd", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	skip, err := ignored(dir, filepath.Join(dir, ".tazpod/vault"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := packProject(&out, dir, skip); err != nil {
-		t.Fatal(err)
-	}
+	out := contextOf(t, Project{Dir: dir, Dockerfile: ".tazpod/Dockerfile", Context: ".", Vault: ".tazpod/vault"})
 	want := []string{
 		"-rw-r----- .dockerignore", "drwxr-xr-x .tazpod/", "-rw-r----- .tazpod/Dockerfile", "-rw-r----- important.log",
 		"drwxr-xr-x keep/", "drwxr-xr-x keep/node_modules/", "-rw-r----- keep/node_modules/x",
 		"Lrwxrwxrwx link -> ../../etc/passwd", "drwxr-xr-x src/", "-rw-r----- src/main.go",
 	}
-	if got := list(t, out.Bytes()); !slices.Equal(got, want) {
+	if got := list(t, out); !slices.Equal(got, want) {
 		t.Errorf("context =\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// contextOf packs a project's build context.
+func contextOf(t *testing.T, p Project) []byte {
+	t.Helper()
+	r, err := Read(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	skip, err := ignored(r.files, p.Vault)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := packProject(&out, r.files, r.inside, r.Text, skip); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// TestContextStaysInside has every part of a build reached through a link out of
+// the project, as a program in the pod could plant it.
+func TestContextStaysInside(t *testing.T) {
+	outside := t.TempDir()
+	for name, content := range map[string]string{"id_ed25519": "private", "Dockerfile": "FROM x", ".dockerignore": "", "ca.crt": string(certificate(t))} {
+		if err := os.WriteFile(filepath.Join(outside, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		link, target string
+		p            Project
+	}{
+		{"ctx", "", Project{Dockerfile: "ctx/Dockerfile"}},
+		{"ctx", "", Project{Dockerfile: "ctx/Dockerfile", Context: "ctx"}},
+		{"ctx", "..", Project{Dockerfile: "ctx/Dockerfile", Context: "ctx"}},
+		{"Dockerfile", "Dockerfile", Project{Dockerfile: "Dockerfile"}},
+		{".dockerignore", ".dockerignore", Project{Dockerfile: "D"}},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "D"), []byte("FROM x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(outside, c.target), filepath.Join(dir, c.link)); err != nil {
+			t.Fatal(err)
+		}
+		c.p.Dir, c.p.Vault = dir, ".tazpod/vault"
+		r, err := Read(c.p)
+		if err == nil {
+			_, err = ignored(r.files, c.p.Vault)
+			r.Close()
+		}
+		if !errors.Is(err, tree.ErrLink) {
+			t.Errorf("%+v: %v; want %v", c.p, err, tree.ErrLink)
+		}
+		in, err := tree.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Certificates(in, []string{"ctx/ca.crt"}); c.link == "ctx" && !errors.Is(err, tree.ErrLink) {
+			t.Errorf("Certificates(through a link) = %v; want %v", err, tree.ErrLink)
+		}
+		in.Close()
+	}
+}
+
+// TestBuiltIsWhatWasRead changes the Dockerfile after the user agreed to it.
+func TestBuiltIsWhatWasRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "Dockerfile")
+	for name, content := range map[string]string{path: "FROM good", filepath.Join(dir, ".dockerignore"): "*"} {
+		if err := os.WriteFile(name, []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Read(Project{Dir: dir, Dockerfile: "Dockerfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := os.WriteFile(path, []byte("FROM evil"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for _, all := range []bool{true, false} {
+		var out bytes.Buffer
+		if err := packProject(&out, r.files, r.inside, r.Text, func(name string) bool { return !all || name == ".dockerignore" }); err != nil {
+			t.Fatal(err)
+		}
+		in := tar.NewReader(&out)
+		h, err := in.Next()
+		if err != nil || h.Name != "Dockerfile" {
+			t.Fatalf("context has %+v, %v; want the Dockerfile, ignored or not", h, err)
+		}
+		if text, err := io.ReadAll(in); err != nil || string(text) != "FROM good" {
+			t.Errorf("Dockerfile = %q, %v; want it as it was read", text, err)
+		}
 	}
 }
 

@@ -12,13 +12,14 @@ import (
 	"path/filepath"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/tree"
 )
 
 // Config is everything that is known about the pod of one project.
 type Config struct {
 	Dir     string // absolute path of the project; mounted at wire.Workspace
 	Name    string // of the pod: container name, host name, prompt
-	Image   string // as written; empty when nobody said which
+	Image   Image
 	Vault   Vault
 	Ghost   Ghost
 	Build   Build
@@ -26,6 +27,12 @@ type Config struct {
 	Network string   // the engine's network; empty for its default
 	Ports   []string // as `docker run -p` takes them
 	Notes   []string // things that the user should hear of, for people
+}
+
+// Image says which image the pod has.
+type Image struct {
+	Name   string // as written; empty when nobody said which
+	Theirs bool   // the project's file says so, not the user
 }
 
 // Vault says where the vault is and what a new one is like.
@@ -44,7 +51,8 @@ type Ghost struct {
 type Build struct {
 	Dockerfile     string   // relative to the project; empty for the images that come with tazpod
 	Context        string   // directory, relative to the project
-	CACertificates []string // files on the host; nil for those the host itself added
+	CACertificates []string // files; nil for those the host itself added
+	TheirCA        bool     // the project's file says so, and they are relative to the project
 }
 
 const defaultVaultSize = 256 << 20 // bytes
@@ -66,7 +74,7 @@ func Load(dir string, flags Overrides, env func(string) string) (*Config, error)
 	if err != nil {
 		return nil, err
 	}
-	own, err := read(filepath.Join(root, File))
+	own, err := readProject(root)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +89,9 @@ func Load(dir string, flags Overrides, env func(string) string) (*Config, error)
 	if err := c.applyEnv(env); err != nil {
 		return nil, err
 	}
-	c.Image = first(flags.Image, c.Image)
+	if name := first(flags.Image, env("TAZPOD_IMAGE")); name != "" { // stronger than any file
+		c.Image, c.Build.Dockerfile = Image{Name: name}, ""
+	}
 	c.Network = first(flags.Network, c.Network)
 	if c.Name == "" {
 		c.Name = DefaultName(root)
@@ -109,7 +119,6 @@ func (c *Config) VaultFile() string {
 // applyEnv applies the variables that say the same as keys of the files.
 func (c *Config) applyEnv(env func(string) string) error {
 	c.Name = first(env("TAZPOD_NAME"), c.Name)
-	c.Image = first(env("TAZPOD_IMAGE"), c.Image)
 	c.Network = first(env("TAZPOD_NETWORK"), c.Network)
 	for name, field := range map[string]*int64{
 		"TAZPOD_VAULT_SIZE": &c.Vault.Size,
@@ -130,6 +139,21 @@ func (c *Config) applyEnv(env func(string) string) error {
 		return fmt.Errorf("TAZPOD_VAULT_SIZE: %w", errSmallVault)
 	}
 	return nil
+}
+
+// readProject reads the project's file, which has to lie where it seems to: a
+// link in its place could be one to a file that programs in the pod can write.
+func readProject(root string) (*file, error) {
+	t, err := tree.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	data, err := t.Read(File, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	return parse(t.Path(File), data)
 }
 
 // readUser reads the user's own file, if there is one.

@@ -96,7 +96,9 @@ func located(path string, err error) error {
 // apply adds what the file says to c.
 func (f *file) apply(c *Config) error {
 	wrap := func(key string, err error) error { return fmt.Errorf("%s: %s: %w", f.path, key, err) }
-	set(&c.Image, f.Image)
+	if f.Image != nil && *f.Image != "" {
+		c.Image = Image{*f.Image, !f.user}
+	}
 	set(&c.Name, f.ContainerName)
 	set(&c.Name, f.Name)
 	set(&c.Network, f.Network)
@@ -136,6 +138,9 @@ func (f *file) apply(c *Config) error {
 		}
 		*path.to = filepath.Clean(*path.text)
 	}
+	if c.Vault.Path == "." || c.Vault.Path == filepath.Dir(File) {
+		return wrap("vault.path", fmt.Errorf("%q holds other things than the vault, which pods need to see", c.Vault.Path))
+	}
 	if f.Vault.Engine != nil && *f.Vault.Engine != "auto" && *f.Vault.Engine != "memory" {
 		return wrap("vault.engine", fmt.Errorf("%q is neither auto nor memory", *f.Vault.Engine))
 	}
@@ -147,7 +152,7 @@ func (f *file) apply(c *Config) error {
 		c.Ghost.Bridges = append(c.Ghost.Bridges, filepath.Clean(b))
 	}
 	if f.Build.CACertificates != nil {
-		c.Build.CACertificates = f.certificates(filepath.Dir(filepath.Dir(f.path)))
+		c.Build.CACertificates, c.Build.TheirCA = f.certificates(), !f.user
 	}
 	c.Ports = append(c.Ports, f.Ports...)
 	if f.User != nil && *f.User != "tazpod" {
@@ -156,12 +161,13 @@ func (f *file) apply(c *Config) error {
 	return nil
 }
 
-// certificates makes paths absolute; they are relative to base.
-func (f *file) certificates(base string) []string {
+// certificates makes the paths of a user's file absolute. Those of a project's
+// stay relative to the project.
+func (f *file) certificates() []string {
 	paths := []string{}
 	for _, p := range *f.Build.CACertificates {
-		if !filepath.IsAbs(p) {
-			p = filepath.Join(base, p)
+		if f.user && !filepath.IsAbs(p) {
+			p = filepath.Join(filepath.Dir(filepath.Dir(f.path)), p)
 		}
 		paths = append(paths, p)
 	}

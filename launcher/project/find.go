@@ -14,7 +14,8 @@ var ErrNone = errors.New("no " + File + " here or in a directory above")
 
 // Find returns the directory of the project that dir is in: the nearest one
 // upwards that holds File, with symbolic links resolved, so that a project has
-// one path only.
+// one path only. A link to a file in its place is found too: reading it tells what
+// is wrong with that.
 func Find(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

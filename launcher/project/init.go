@@ -2,10 +2,10 @@ package project
 
 import (
 	_ "embed"
-	"errors"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/tazzo/tazpod/launcher/tree"
 )
 
 //go:embed config.yaml
@@ -26,34 +26,31 @@ type Written struct {
 
 // Init makes a project of dir. It never changes a file that is there.
 func Init(dir, image string) ([]Written, error) {
-	if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(File)), 0o755); err != nil {
+	t, err := tree.Open(dir)
+	if err != nil {
 		return nil, err
 	}
+	defer t.Close()
+	settings, err := t.Make(filepath.Dir(File), 0o755)
+	if err != nil {
+		return nil, err
+	}
+	defer settings.Close()
 	var done []Written
-	for _, f := range []struct{ path, content string }{
-		{File, strings.Replace(configTemplate, "IMAGE", image, 1)},
-		{"secrets.yml", secretsTemplate},
-		{".tazpod/.gitignore", ignoreTemplate},
+	for _, f := range []struct {
+		path    string
+		in      *tree.Tree
+		content string
+	}{
+		{File, settings, strings.Replace(configTemplate, "IMAGE", image, 1)},
+		{"secrets.yml", t, secretsTemplate},
+		{".tazpod/.gitignore", settings, ignoreTemplate},
 	} {
-		kept, err := write(filepath.Join(dir, f.path), f.content)
+		kept, err := f.in.Write(filepath.Base(f.path), f.content)
 		if err != nil {
 			return done, err
 		}
 		done = append(done, Written{f.path, kept})
 	}
 	return done, nil
-}
-
-// write makes a new file; kept is set if there is one (or anything else) at
-// path. A dangling symbolic link there isn't followed.
-func write(path, content string) (kept bool, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, os.ErrExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	_, err = f.WriteString(content)
-	return false, errors.Join(err, f.Close())
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tazzo/tazpod/launcher/tree"
 )
 
 func none(string) string { return "" }
@@ -89,8 +91,8 @@ func TestPrecedence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Image != c.want || got.Memory != 1<<30 {
-			t.Errorf("image, memory = %q, %d; want %q, 1 GiB", got.Image, got.Memory, c.want)
+		if got.Image.Name != c.want || got.Memory != 1<<30 {
+			t.Errorf("image, memory = %q, %d; want %q, 1 GiB", got.Image.Name, got.Memory, c.want)
 		}
 	}
 }
@@ -145,7 +147,7 @@ vault:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Name != "tazpod-lab" || c.Image != "tazzo/tazlab.net:tazpod-gemini" ||
+	if c.Name != "tazpod-lab" || c.Image.Name != "tazzo/tazlab.net:tazpod-gemini" ||
 		c.Build.Dockerfile != ".tazpod/Dockerfile.gemini" || c.Build.Context != "." || c.Vault.Size != 512<<20 {
 		t.Errorf("Load() = %+v; want what the file says", c)
 	}
@@ -210,7 +212,7 @@ func TestInitNeverOverwrites(t *testing.T) {
 		t.Errorf("secrets.yml = %q; want it untouched", data)
 	}
 	c, err := Load(dir, Overrides{}, none)
-	if err != nil || c.Image != "k8s" {
+	if err != nil || c.Image.Name != "k8s" {
 		t.Errorf("what Init wrote loads as %+v, %v; want image k8s", c, err)
 	}
 }
@@ -284,4 +286,99 @@ func FuzzParse(f *testing.F) {
 			_ = own.apply(&Config{Vault: Vault{Size: defaultVaultSize}})
 		}
 	})
+}
+
+// TestLinksAreNotSettings: what a link leads to could be written in the pod.
+func TestLinksAreNotSettings(t *testing.T) {
+	dir := makeProject(t, "")
+	settings := filepath.Join(dir, ".tazpod")
+	put(t, filepath.Join(dir, "planted/config.yaml"), "image: evil")
+	link := func(target, path string) {
+		t.Helper()
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("../planted/config.yaml", filepath.Join(settings, "config.yaml"))
+	if _, err := Load(dir, Overrides{}, none); !errors.Is(err, tree.ErrLink) {
+		t.Errorf("Load(config.yaml is a link) = %v; want %v", err, tree.ErrLink)
+	}
+	link("planted", settings)
+	if _, err := Load(dir, Overrides{}, none); !errors.Is(err, tree.ErrLink) {
+		t.Errorf("Load(.tazpod is a link) = %v; want %v", err, tree.ErrLink)
+	}
+	if _, err := Init(dir, "base"); !errors.Is(err, tree.ErrLink) {
+		t.Errorf("Init(.tazpod is a link) = %v; want %v", err, tree.ErrLink)
+	}
+}
+
+// TestWhoSaysIt: what the project's file alone says needs the user's yes.
+func TestWhoSaysIt(t *testing.T) {
+	home := t.TempDir()
+	put(t, filepath.Join(home, ".config/tazpod/config.yaml"), "image: mine\nbuild: {ca_certificates: [tazpod/ca.crt]}")
+	for _, c := range []struct {
+		project, variable string
+		image             Image
+		dockerfile        string
+		theirCA           bool
+	}{
+		{"", "", Image{"mine", false}, "", false},
+		{"image: theirs", "", Image{"theirs", true}, "", false},
+		{"image: theirs", "env", Image{"env", false}, "", false},
+		{"image: theirs\nbuild: {dockerfile: D}", "", Image{"theirs", true}, "D", false},
+		{"build: {dockerfile: D}", "env", Image{"env", false}, "", false},
+		{"build: {ca_certificates: [ca.crt]}", "", Image{"mine", false}, "", true},
+	} {
+		got, err := Load(makeProject(t, c.project), Overrides{}, env("HOME", home, "TAZPOD_IMAGE", c.variable))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Image != c.image || got.Build.Dockerfile != c.dockerfile || got.Build.TheirCA != c.theirCA {
+			t.Errorf("project %q, TAZPOD_IMAGE=%s: %+v, %+v; want %+v, %q, %v", c.project, c.variable, got.Image, got.Build, c.image, c.dockerfile, c.theirCA)
+		}
+		want := filepath.Join(home, ".config/tazpod/ca.crt")
+		if c.theirCA {
+			want = "ca.crt"
+		}
+		if len(got.Build.CACertificates) != 1 || got.Build.CACertificates[0] != want {
+			t.Errorf("project %q: certificates %q; want %q", c.project, got.Build.CACertificates, want)
+		}
+	}
+}
+
+func TestMakeVault(t *testing.T) {
+	dir := makeProject(t, "vault: {path: a/vault}")
+	c, err := Load(dir, Overrides{}, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.MakeVault(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "a/vault")); err != nil || !info.IsDir() {
+		t.Errorf("MakeVault() made %v, %v; want a directory", info, err)
+	}
+	outside := t.TempDir()
+	if err := os.RemoveAll(filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.MakeVault(); !errors.Is(err, tree.ErrLink) {
+		t.Errorf("MakeVault(a is a link) = %v; want %v", err, tree.ErrLink)
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
+		t.Errorf("outside are %v, %v; want nothing", entries, err)
+	}
+	for _, path := range []string{".", "./", ".tazpod"} {
+		if _, err := Load(makeProject(t, "vault: {path: "+path+"}"), Overrides{}, none); err == nil || !strings.Contains(err.Error(), "vault.path") {
+			t.Errorf("vault.path %s: %v; want it refused", path, err)
+		}
+	}
 }
