@@ -85,7 +85,8 @@ rm -rf "$project/.tazpod/vault"
 cd "$project"
 image=.tazpod/vault/vault.img
 
-step '1. tazpod run base: a new pod, a new vault, a ghost'
+step '1. tazpod run base: an image unless there is one, a new pod, a new vault, a ghost'
+"$tazpod" build base # run would do it too, but in the time that a session has to answer
 open_session
 inside 'id -un; pwd' | sed 's/^/  | /'
 [ "$(inside 'printenv TAZPOD_GHOST')" = 1 ] || bad 'the shell is not in a ghost'
