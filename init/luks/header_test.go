@@ -249,6 +249,8 @@ func TestBadHeaders(t *testing.T) {
 		{"segment flag", "", replace(`"iv_tweak":"0"`, `"iv_tweak":"0","flags":["shiny"]`), ErrUnsupported, "shiny"},
 		{"segment field", "", replace(`"iv_tweak":"0"`, `"iv_tweak":"0","mirror":1`), ErrUnsupported, "mirror"},
 		{"segment type", "", replace(`"type":"crypt"`, `"type":"linear"`), ErrUnsupported, "linear"},
+		{"null keyslot", "", replace(`"encryption":"aes-xts-plain64","key_size"`, `"encryption":"cipher_null-ecb","key_size"`), ErrUnsupported, `keyslot with cipher "cipher_null-ecb"`},
+		{"keyslot cipher", "--keyslot-cipher=aes-cbc-plain64 --keyslot-key-size=256", nil, ErrUnsupported, `keyslot with cipher "aes-cbc-plain64"`},
 		{"keyslot type", "", replace(`"type":"luks2"`, `"type":"quantum"`), ErrUnsupported, "quantum"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -19,6 +19,9 @@ type metadata struct {
 	keyslotsSize int64
 }
 
+// sectorCipher is how the sectors and the volume key are encrypted.
+const sectorCipher = "aes-xts-plain64"
+
 type keyslot struct {
 	Type     string `json:"type"`
 	KeySize  int    `json:"key_size"` // bytes
@@ -77,7 +80,22 @@ func parseMetadata(text []byte) (*metadata, error) {
 		m.segmentName = name
 		m.crypt, err = parseSegment(raw)
 	}
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	return m, m.checkAreas()
+}
+
+// checkAreas refuses keyslots that keep the volume key in any way but the one
+// that cryptsetup itself chooses for this cipher: in a keyslot with the cipher
+// "null" it lies open, whatever the passphrase.
+func (m *metadata) checkAreas() error {
+	for _, slot := range m.keyslots {
+		if slot.Type == "luks2" && slot.Area.Encryption != sectorCipher {
+			return unsupported("a keyslot with cipher %.60q instead of %s", slot.Area.Encryption, sectorCipher)
+		}
+	}
+	return nil
 }
 
 // checkRequirements refuses every mandatory flag: each stands for a state or a
@@ -114,8 +132,8 @@ func parseSegment(raw json.RawMessage) (s cryptSegment, err error) {
 		return s, unsupported("its segment: %v", err)
 	}
 	switch {
-	case s.Encryption != "aes-xts-plain64":
-		return s, unsupported("cipher %.60q instead of aes-xts-plain64", s.Encryption)
+	case s.Encryption != sectorCipher:
+		return s, unsupported("cipher %.60q instead of %s", s.Encryption, sectorCipher)
 	case !slices.Contains([]int{512, 1024, 2048, 4096}, s.SectorSize):
 		return s, unsupported("sectors of %d bytes", s.SectorSize)
 	case s.IVTweak != "0":

@@ -37,6 +37,8 @@ func TestParseMetadata(t *testing.T) {
 		{"opal", `"type":"crypt"`, `"type":"hw-opal-crypt"`, ErrUnsupported},
 		{"digest of another segment", `"segments":["0"]`, `"segments":["1"]`, ErrDamaged},
 		{"missing keyslot", `"keyslots":["0"]`, `"keyslots":["7"]`, ErrDamaged},
+		{"null keyslot", `"encryption":"aes-xts-plain64","key_size"`, `"encryption":"cipher_null-ecb","key_size"`, ErrUnsupported},
+		{"keyslot without a cipher", `"encryption":"aes-xts-plain64","key_size"`, `"key_size"`, ErrUnsupported},
 		{"keyslots size", `"2064384"`, `"-5"`, ErrDamaged},
 	} {
 		text := strings.Replace(soundMetadata, c.old, c.new, 1)
