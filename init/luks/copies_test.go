@@ -149,7 +149,7 @@ func TestCloneIsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	same := true
-	err = sys.EachData(h.file, 0, h.Length, func(offset, length int64) error {
+	err = sys.EachData(context.Background(), h.file, 0, h.Length, func(offset, length int64) error {
 		a, b := make([]byte, length), make([]byte, length)
 		err := errors.Join(readPart(h.file, a, offset), readPart(c.file, b, offset))
 		same = same && bytes.Equal(a, b)

@@ -138,7 +138,7 @@ func (h *Header) load(ctx context.Context, img *os.File, metadataSize int64) err
 		return err
 	}
 	both := min(2*metadataSize, h.size)
-	err := copyData(h.file, img, 0, both)
+	err := copyData(ctx, h.file, img, 0, both)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (h *Header) load(ctx context.Context, img *os.File, metadataSize int64) err
 	if h.Length > h.size {
 		return fmt.Errorf("%w: %d bytes, the header alone has %d", ErrTruncated, h.size, h.Length)
 	}
-	if err := copyData(h.file, img, both, h.Length); err != nil {
+	if err := copyData(ctx, h.file, img, both, h.Length); err != nil {
 		return err
 	}
 	h.stored, err = h.sum(img)
@@ -239,7 +239,7 @@ func (h *Header) Clone() (*Header, error) {
 	}
 	c := *h
 	c.file = file
-	if err := errors.Join(file.Truncate(h.size), copyData(file, h.file, 0, h.Length)); err != nil {
+	if err := errors.Join(file.Truncate(h.size), copyData(context.Background(), file, h.file, 0, h.Length)); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -249,7 +249,7 @@ func (h *Header) Clone() (*Header, error) {
 // WriteTo writes the header to the start of a new vault, which has only holes
 // there.
 func (h *Header) WriteTo(img *os.File) (err error) {
-	if err := copyData(img, h.file, 0, h.Length); err != nil {
+	if err := copyData(context.Background(), img, h.file, 0, h.Length); err != nil {
 		return err
 	}
 	h.stored, err = h.sum(h.file)
@@ -260,10 +260,10 @@ func (h *Header) WriteTo(img *os.File) (err error) {
 func (h *Header) Close() error { return h.file.Close() }
 
 // copyData copies [from, to) and leaves holes and pages of zeroes out.
-func copyData(dst, src *os.File, from, to int64) error {
+func copyData(ctx context.Context, dst, src *os.File, from, to int64) error {
 	const chunk, page = 256 << 10, 4096
 	buffer := make([]byte, min(chunk, max(0, to-from)))
-	return sys.EachData(src, from, to, func(offset, length int64) error {
+	return sys.EachData(ctx, src, from, to, func(offset, length int64) error {
 		for length > 0 {
 			n, err := src.ReadAt(buffer[:min(length, int64(len(buffer)))], offset)
 			if n == 0 {

@@ -1,6 +1,7 @@
 package luks
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"fmt"
@@ -157,9 +158,12 @@ func (s *Sectors) sectors(p []byte, offset int64) error {
 // WriteRange encrypts [offset, offset+length) of the plain image src into the
 // segment of the vault dst. Both numbers are multiples of the sector size.
 // Every encrypted piece is shown to seen before it is overwritten by the next.
-func (c *Cipher) WriteRange(dst *os.File, segment Segment, src io.ReaderAt, offset, length int64, seen func(p []byte, offset int64)) error {
+func (c *Cipher) WriteRange(ctx context.Context, dst *os.File, segment Segment, src io.ReaderAt, offset, length int64, seen func(p []byte, offset int64)) error {
 	buffer := make([]byte, min(length, 256<<10)) // encrypted in place: no plain text stays in it
 	for length > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		p := buffer[:min(length, int64(len(buffer)))]
 		if n, err := src.ReadAt(p, offset); n < len(p) {
 			clear(p)
@@ -177,7 +181,7 @@ func (c *Cipher) WriteRange(dst *os.File, segment Segment, src io.ReaderAt, offs
 
 // DecryptTo writes the plain segment of the vault src to dst, a file in RAM.
 // Holes stay holes: a sector that was never written has nothing to say.
-func (s *Sectors) DecryptTo(dst, src *os.File) error {
+func (s *Sectors) DecryptTo(ctx context.Context, dst, src *os.File) error {
 	if err := dst.Truncate(s.segment.Size); err != nil {
 		return err
 	}
@@ -185,10 +189,13 @@ func (s *Sectors) DecryptTo(dst, src *os.File) error {
 	buffer := make([]byte, 256<<10)
 	defer clear(buffer)
 	start, end := s.segment.Offset, s.segment.Offset+s.segment.Size
-	return sys.EachData(src, start, end, func(offset, length int64) error {
+	return sys.EachData(ctx, src, start, end, func(offset, length int64) error {
 		from := (offset - start) / sector * sector
 		to := min((offset-start+length+sector-1)/sector*sector, s.segment.Size)
 		for from < to {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			p := buffer[:min(to-from, int64(len(buffer)))]
 			if err := s.sectors(p, from); err != nil {
 				return err

@@ -2,6 +2,7 @@ package luks
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -133,13 +134,13 @@ func TestWriteRangeAndDecryptTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	if err := c.WriteRange(vault, segment, image, 512<<10, int64(len(plain)), func(p []byte, _ int64) { seen += len(p) }); err != nil {
+	if err := c.WriteRange(context.Background(), vault, segment, image, 512<<10, int64(len(plain)), func(p []byte, _ int64) { seen += len(p) }); err != nil {
 		t.Fatal(err)
 	}
 	if seen != len(plain) {
 		t.Errorf("%d bytes were seen; want %d", seen, len(plain))
 	}
-	if err := c.Sectors(vault, segment).DecryptTo(back, vault); err != nil {
+	if err := c.Sectors(vault, segment).DecryptTo(context.Background(), back, vault); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 1<<20)

@@ -1,7 +1,6 @@
 package sys
 
 import (
-	"errors"
 	"os"
 	"strconv"
 
@@ -33,36 +32,4 @@ func Control(f *os.File, do func(fd int) error) error {
 		return err
 	}
 	return inner
-}
-
-// EachData calls do for every range of f in [from, to) that isn't a hole, in
-// order (SEEK_DATA in lseek(2)). A file system that keeps no record of holes
-// has one range. It moves f's offset.
-func EachData(f *os.File, from, to int64, do func(offset, length int64) error) error {
-	for from < to {
-		start, end := from, to
-		err := Control(f, func(fd int) (err error) {
-			if start, err = unix.Seek(fd, from, unix.SEEK_DATA); err == nil {
-				end, err = unix.Seek(fd, start, unix.SEEK_HOLE)
-			}
-			return err
-		})
-		switch {
-		case errors.Is(err, unix.ENXIO): // nothing but a hole up to the end
-			return nil
-		case errors.Is(err, unix.EINVAL):
-			start, end = from, to
-		case err != nil:
-			return &os.PathError{Op: "lseek", Path: f.Name(), Err: err}
-		}
-		if start >= to {
-			return nil
-		}
-		end = min(end, to)
-		if err := do(start, end-start); err != nil {
-			return err
-		}
-		from = end
-	}
-	return nil
 }

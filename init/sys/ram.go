@@ -42,9 +42,10 @@ func NewRAM(size int64) (mount *os.File, what string, err error) {
 // RAMFile returns a nameless file that never leaves RAM, for what is secret:
 // memfd_create(2) gives one that may be swapped. Where mounting is refused it is
 // that all the same, unless the machine has swap. The caller zeroes and closes
-// it.
-func RAMFile(name string) (*os.File, error) {
-	mount, _, err := NewRAM(0)
+// it. size is in bytes the most that it will ever hold, so that whoever writes
+// to it gets ENOSPC instead of all of the machine's memory.
+func RAMFile(name string, size int64) (*os.File, error) {
+	mount, _, err := NewRAM(size)
 	if err != nil {
 		if swap, swapErr := Swapping(); swap || swapErr != nil {
 			return nil, errors.Join(err, swapErr)

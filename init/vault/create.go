@@ -75,7 +75,7 @@ func checkPassphrase(pass *locked.Buffer) error {
 	return nil
 }
 
-func create(ctx context.Context, p Place, pass *locked.Buffer, size int64) (err error) {
+func create(ctx context.Context, p Place, pass *locked.Buffer, size int64) error {
 	kdf, err := newKDF()
 	if err != nil {
 		return err
@@ -90,12 +90,14 @@ func create(ctx context.Context, p Place, pass *locked.Buffer, size int64) (err 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, root.Close(), os.Remove(root.Name())) }()
+	defer root.Close() // read from alone
 	image, err := ext4.Build(ctx, root, header.Segment.Size, p.ids())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
+	// No secret is in an empty image. That it can't be zeroed must not make a vault
+	// look failed that is there.
+	defer func() { _, _ = sys.Zero(image), image.Close() }()
 	d := &draft{place: p, header: header, key: key, size: size}
 	err = hooked(steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
@@ -107,28 +109,25 @@ func create(ctx context.Context, p Place, pass *locked.Buffer, size int64) (err 
 	if err != nil {
 		return err
 	}
+	defer d.file.Close() // synced before
 	if err := hook("publish"); err != nil {
-		return errors.Join(err, d.file.Close())
+		return err
 	}
-	return errors.Join(d.file.Close(), p.sync())
+	return p.sync()
 }
 
 // emptyTree makes an empty directory that is what a vault's user wants at its
-// top: theirs alone. The caller closes and removes it.
+// top: theirs alone. It is where nobody can reach it, so that nothing gets into
+// a new vault that way. The caller closes it, and nothing is left.
 func emptyTree(p Place) (*os.File, error) {
-	path, err := os.MkdirTemp("", "tazpod-empty-")
+	root, err := emptyRAM("empty tree", 1<<20)
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.Open(path)
-	if err == nil {
-		id := int(p.TreeID)
-		if err = errors.Join(root.Chown(id, id), root.Chmod(0o700)); err != nil {
-			root.Close()
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+	id := int(p.TreeID)
+	if err := errors.Join(root.Chown(id, id), root.Chmod(0o700)); err != nil {
+		root.Close()
+		return nil, err
 	}
 	return root, nil
 }

@@ -28,15 +28,20 @@ type draft struct {
 
 // create makes the file, under a name that nothing has.
 func (d *draft) create() error {
-	random := make([]byte, 6)
-	rand.Read(random) // never fails
-	d.name = draftPrefix + hex.EncodeToString(random)
+	d.name = draftPrefix + randomName()
 	f, err := d.place.create(d.name)
 	if err != nil {
 		return err
 	}
 	d.file = f
 	return f.Truncate(d.size)
+}
+
+// randomName is a part of a name that nobody can have thought of.
+func randomName() string {
+	random := make([]byte, 6)
+	rand.Read(random) // never fails
+	return hex.EncodeToString(random)
 }
 
 // discard removes the file unless it has become the vault or is parked.
@@ -51,13 +56,14 @@ func (d *draft) discard() error {
 	return errors.Join(err, d.place.remove(d.name))
 }
 
-// park keeps the file under a name that no opening looks at.
+// park keeps the file under a name that no opening looks at. The caller syncs
+// the directory.
 func (d *draft) park(name string) error {
 	if err := d.place.rename(d.name, name); err != nil {
 		return err
 	}
 	d.parked = true
-	return d.place.sync()
+	return nil
 }
 
 // write encrypts the used blocks of image, and puts the header with their seal
@@ -77,10 +83,7 @@ func (d *draft) write(ctx context.Context, image *os.File) error {
 	}
 	defer cipher.Destroy()
 	for _, r := range used {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := cipher.WriteRange(d.file, d.header.Segment, image, r.Off, r.Len, seal.add); err != nil {
+		if err := cipher.WriteRange(ctx, d.file, d.header.Segment, image, r.Off, r.Len, seal.add); err != nil {
 			return err
 		}
 	}

@@ -23,8 +23,12 @@ var (
 	ErrLink          = errors.New("a symbolic link, which is not followed")
 	ErrWeak          = errors.New("unusable passphrase")
 	ErrFull          = ext4.ErrFull
-	ErrClosed        = errors.New("the vault is closed")
-	ErrParked        = errors.New("kept beside the vault") // the content is on disk, under another name; wraps why
+	ErrTooLong       = ext4.ErrTooLong // of a file in the tree
+	// ErrParked says that what was to be saved must not become the vault, whose
+	// file something else has changed, and is instead beside it, whole and on
+	// disk, under a name of its own. It wraps the reason.
+	ErrParked = errors.New("kept beside the vault")
+	ErrClosed = errors.New("the vault is closed")
 )
 
 // MemoryError says that unlocking takes more memory than the pod may use.
@@ -69,6 +73,7 @@ var hints = []struct {
 	{ErrChangedOnDisk, "find out what wrote to it; vault.img.conflict-… beside it opens with the same passphrase: put one in the place of the other, or copy files over"},
 	{ErrUnsupported, "open it with cryptsetup and mount, and copy its files into a new vault"},
 	{ErrDamaged, "go back to an earlier generation, vault.img.1 to vault.img.3, or to a backup"},
+	{ErrTooLong, "remove that file from the vault, or make it shorter: truncate -s SIZE FILE"},
 	{ErrFull, "remove something from the vault: its size is fixed"},
 	{luks.ErrNoProgram, "install the package cryptsetup-bin in the image"},
 	{unix.ENOSPC, "free some space on the disk of the vault; what was to be saved is still in RAM"},

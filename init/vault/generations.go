@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -31,9 +32,48 @@ const conflictPrefix = wire.VaultFile + ".conflict-"
 
 func generation(n int) string { return wire.VaultFile + "." + strconv.Itoa(n) }
 
-// keep gives the generation on disk another name, or a copy where the file
-// system has no hard links. It may be interrupted anywhere: vault.img stays.
-func (p Place) keep() error {
+// suspectPrefix begins the name of a generation that wasn't as it was sealed when
+// it was opened: of use to who wants to know what became of it, for rotation
+// doesn't drop it.
+const suspectPrefix = wire.VaultFile + ".suspect-"
+
+// keep keeps what is about to be replaced. That it can't is for people to know,
+// and no reason to lose what is to be saved.
+func (v *Vault) keep(ctx context.Context) error {
+	if v.suspect {
+		name := v.besideName(suspectPrefix)
+		if err := v.place.keepAs(ctx, name); err != nil {
+			v.noteOnce("the vault as it was opened could not be kept beside the new one: %v", err)
+		} else {
+			v.suspect = false
+			v.note("the vault as it was opened is kept as %s", v.place.path(name))
+		}
+	}
+	if time.Since(v.kept) >= keepEvery && ctx.Err() == nil {
+		v.kept = time.Now()
+		if err := v.place.rotate(ctx); err != nil {
+			v.noteOnce("an earlier generation of the vault could not be kept: %v", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// noteOnce is note for what would be said at every save.
+func (v *Vault) noteOnce(format string, args ...any) {
+	if v.noted == nil {
+		v.noted = map[string]bool{}
+	}
+	if !v.noted[format] {
+		v.noted[format] = true
+		v.note(format, args...)
+	}
+}
+
+// rotate makes the generation on disk the newest of the earlier ones, each of
+// which becomes one older. A name that something else than a file has, which
+// anybody who may write to the directory can put there, is left alone and passed
+// over. It may be interrupted anywhere: vault.img stays.
+func (p Place) rotate(ctx context.Context) error {
 	now, err := p.stat(wire.VaultFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -41,29 +81,52 @@ func (p Place) keep() error {
 	if err != nil {
 		return err
 	}
-	if newest, err := p.stat(generation(1)); err == nil && newest.Dev == now.Dev && newest.Ino == now.Ino {
-		return nil // kept before, by a save that went no further
-	}
-	for n := generations; n > 1; n-- {
-		if err := p.rename(generation(n-1), generation(n)); err != nil && !errors.Is(err, unix.ENOENT) {
-			return err
+	var names []string // to rotate through, the newest first
+	var errs []error
+	for n := 1; n <= generations; n++ {
+		st, err := p.stat(generation(n))
+		switch {
+		case err != nil && !errors.Is(err, os.ErrNotExist):
+			errs = append(errs, err)
+		case err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG:
+			errs = append(errs, p.fail("keep as", generation(n), ErrNotAFile))
+		case err == nil && len(names) == 0 && st.Dev == now.Dev && st.Ino == now.Ino:
+			return nil // kept before, by a save that went no further
+		default:
+			names = append(names, generation(n))
 		}
 	}
-	err = unix.Linkat(p.fd(), wire.VaultFile, p.fd(), generation(1), 0)
-	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EMLINK):
-		return p.copyGeneration()
+	for i := len(names) - 1; i > 0; i-- {
+		if err := p.rename(names[i-1], names[i]); err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
 	}
-	return p.fail("keep as", generation(1), err)
+	if len(names) > 0 {
+		errs = append(errs, p.keepAs(ctx, names[0]))
+	}
+	return errors.Join(errs...)
 }
 
-func (p Place) copyGeneration() error {
+// keepAs gives the generation on disk another name, or a copy where the file
+// system has no hard links. It never replaces a file.
+func (p Place) keepAs(ctx context.Context, name string) error {
+	err := unix.Linkat(p.fd(), wire.VaultFile, p.fd(), name, 0)
+	switch {
+	case errors.Is(err, unix.ENOENT): // there is nothing to keep
+		return nil
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EMLINK):
+		return p.copyAs(ctx, name)
+	}
+	return p.fail("keep as", name, err)
+}
+
+func (p Place) copyAs(ctx context.Context, to string) error {
 	src, err := p.open(wire.VaultFile, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	name := draftPrefix + "copy"
+	name := draftPrefix + randomName()
 	dst, err := p.create(name)
 	if err != nil {
 		return err
@@ -74,21 +137,35 @@ func (p Place) copyGeneration() error {
 		err = dst.Truncate(info.Size())
 	}
 	if err == nil {
-		err = sys.EachData(src, 0, info.Size(), func(offset, length int64) error {
-			_, err := io.Copy(io.NewOffsetWriter(dst, offset), io.NewSectionReader(src, offset, length))
-			return err
-		})
+		err = copyData(ctx, dst, src, info.Size())
 	}
 	if err == nil {
 		err = dst.Sync()
 	}
 	if err == nil {
-		err = p.rename(name, generation(1))
+		err = p.rename(name, to)
 	}
 	if err != nil {
 		return errors.Join(err, p.remove(name))
 	}
 	return nil
+}
+
+func copyData(ctx context.Context, dst, src *os.File, size int64) error {
+	const chunk = 8 << 20 // bytes, between looks at ctx
+	return sys.EachData(ctx, src, 0, size, func(offset, length int64) error {
+		for length > 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n, err := io.Copy(io.NewOffsetWriter(dst, offset), io.NewSectionReader(src, offset, min(chunk, length)))
+			if err != nil || n == 0 { // shorter by now
+				return err
+			}
+			offset, length = offset+n, length-n
+		}
+		return nil
+	})
 }
 
 // sweep removes what saves that were killed left behind. Only the holder of the

@@ -97,6 +97,7 @@ func (v *Vault) load(ctx context.Context, img *os.File) error {
 	if v.info.Seal, err = checkSeal(ctx, img, v.header, v.key, plain); err != nil {
 		return err
 	}
+	v.suspect = v.info.Seal == SealForeign || v.info.Seal == SealBroken
 	switch v.info.Seal {
 	case SealForeign:
 		v.note("another program has written to the vault since it was sealed here")
@@ -116,12 +117,12 @@ func (v *Vault) load(ctx context.Context, img *os.File) error {
 // loadReplayed extracts from a copy in RAM on which e2fsck has finished what
 // another program was in the middle of.
 func (v *Vault) loadReplayed(ctx context.Context, plain *luks.Sectors, img *os.File) (err error) {
-	image, err := sys.RAMFile("replay")
+	image, err := sys.RAMFile("replay", plain.Size())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
-	if err := plain.DecryptTo(image, img); err != nil {
+	if err := plain.DecryptTo(ctx, image, img); err != nil {
 		return err
 	}
 	if err := ext4.Replay(ctx, image); err != nil {
@@ -165,6 +166,9 @@ func (v *Vault) adoptRoot() error {
 	})
 }
 
+// note adds something that people should know.
 func (v *Vault) note(format string, args ...any) {
+	v.state.Lock()
+	defer v.state.Unlock()
 	v.info.Notes = append(v.info.Notes, fmt.Sprintf(format, args...))
 }

@@ -26,7 +26,7 @@ import (
 //	verify   read back from disk, decrypt, compare with the snapshot
 //	check    vault.img is still the generation that we opened; if it isn't, the
 //	         draft stays beside it as vault.img.conflict-…
-//	keep     vault.img → vault.img.1 by link
+//	keep     vault.img → vault.img.1 by link, as well as that goes
 //	rename   vault.img.new-… → vault.img
 //	publish  fsync of the directory
 //
@@ -51,7 +51,9 @@ func (v *Vault) Changed() (bool, error) {
 
 // Save writes the tree's files to disk as a new generation. saved is false when
 // the content is already there. An error means that the generation on disk is
-// the old one, whole, unless it comes from the last fsync.
+// the old one, whole, unless it comes from the last fsync. ErrParked among it
+// means that the content is on disk beside it, and stays what a retry returns
+// until the content changes. ctx ends a save at any point before the rename.
 func (v *Vault) Save(ctx context.Context) (saved bool, err error) {
 	v.saving.Lock()
 	defer v.saving.Unlock()
@@ -76,7 +78,7 @@ func (v *Vault) save(ctx context.Context) (saved bool, err error) {
 		v.clean = before
 		return false, nil
 	}
-	snap, err := takeSnapshot(ctx, v.tree)
+	snap, err := takeSnapshot(ctx, v.tree, v.header.Segment.Size)
 	if err != nil {
 		return false, fmt.Errorf("copy the files to save: %w", err)
 	}
@@ -101,8 +103,8 @@ func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, before fingerpr
 	if err != nil {
 		return false, err
 	}
-	if digest == v.parkedDigest && v.check() != nil {
-		return false, v.parkedError // it still is where it was put, for the same reason
+	if v.isParked(digest) {
+		return false, v.parked.err
 	}
 	image, err := ext4.Build(ctx, tree, v.header.Segment.Size, v.place.ids())
 	if err != nil {
@@ -115,8 +117,8 @@ func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, before fingerpr
 	}
 	d := &draft{place: v.place, header: header, key: v.key, size: v.onDisk.size}
 	err = v.steps(ctx, d, image, tree).Do()
-	if d.parked {
-		v.parkedDigest, v.parkedError = digest, err
+	if errors.Is(err, ErrParked) {
+		v.parked.digest, v.parked.err = digest, err
 	}
 	if err != nil {
 		return false, errors.Join(err, header.Close())
@@ -132,8 +134,8 @@ func (v *Vault) steps(ctx context.Context, d *draft, image, tree *os.File) steps
 		{Name: "sync", Do: d.sync},
 		{Name: "verify", Do: func() error { return d.verify(ctx, tree) }},
 		{Name: "check", Do: func() error { return v.park(d, v.check()) }},
-		{Name: "keep", Do: v.keep},
-		{Name: "rename", Do: d.replace},
+		{Name: "keep", Do: func() error { return v.keep(ctx) }},
+		{Name: "rename", Do: func() error { return v.park(d, d.replace()) }},
 	})
 }
 
@@ -168,38 +170,12 @@ func (v *Vault) check() error {
 	return err
 }
 
-// park keeps a draft that must not become the vault: the tree is lost when the
-// ghost ends. There is one for each opening, of the last content.
-func (v *Vault) park(d *draft, err error) error {
-	for _, e := range []error{ErrChangedOnDisk, ErrLink, ErrNotAFile, ErrMountPoint} {
-		if errors.Is(err, e) {
-			name := conflictPrefix + v.info.Opened.UTC().Format("20060102-150405.000")
-			if parkErr := d.park(name); parkErr != nil {
-				return errors.Join(err, parkErr)
-			}
-			return fmt.Errorf("%w; what was to be saved is in %s", err, v.place.path(name))
-		}
-	}
-	return err
-}
-
-func (v *Vault) keep() error {
-	if time.Since(v.kept) < keepEvery {
-		return nil
-	}
-	if err := v.place.keep(); err != nil {
-		return err
-	}
-	v.kept = time.Now()
-	return nil
-}
-
 // published takes note of the new generation, then makes its name last.
 func (v *Vault) published(d *draft, digest [sha256.Size]byte, used int64, before fingerprint) error {
 	now, err := d.stamp()
 	err = errors.Join(err, v.header.Close(), d.file.Close())
 	v.header, v.onDisk = d.header, now
-	v.digest, v.clean = digest, before
+	v.digest, v.clean, v.suspect = digest, before, false
 	v.state.Lock()
 	v.info.Saved, v.info.Used = time.Now(), used
 	v.state.Unlock()

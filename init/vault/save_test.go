@@ -209,7 +209,7 @@ func TestChangedOnDisk(t *testing.T) {
 			write(t, v.tree, "new", "content")
 			c.do(t, vaultPath(p))
 			before, _ := os.ReadFile(vaultPath(p))
-			if _, err := v.Save(context.Background()); !errors.Is(err, ErrChangedOnDisk) || Hint(err) == "" {
+			if _, err := v.Save(context.Background()); !errors.Is(err, ErrChangedOnDisk) || !errors.Is(err, ErrParked) || Hint(err) == "" {
 				t.Errorf("Save() = %v; want %v with a hint", err, ErrChangedOnDisk)
 			}
 			if after, _ := os.ReadFile(vaultPath(p)); string(before) != string(after) {
@@ -220,7 +220,7 @@ func TestChangedOnDisk(t *testing.T) {
 			// again.
 			parked := conflict(t, p)
 			stat, _ := os.Stat(parked)
-			if _, err := v.Save(context.Background()); !errors.Is(err, ErrChangedOnDisk) || !strings.Contains(err.Error(), parked) {
+			if _, err := v.Save(context.Background()); !errors.Is(err, ErrChangedOnDisk) || !errors.Is(err, ErrParked) || !strings.Contains(err.Error(), parked) {
 				t.Errorf("second Save() = %v; want %v in %s", err, ErrChangedOnDisk, parked)
 			}
 			if again, _ := os.Stat(conflict(t, p)); !os.SameFile(stat, again) {

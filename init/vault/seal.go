@@ -135,7 +135,7 @@ func checkSeal(ctx context.Context, img *os.File, h *luks.Header, key *locked.Bu
 func (s *sealer) addAll(ctx context.Context, img *os.File, segment luks.Segment) error {
 	buffer := make([]byte, 64*sealBlock)
 	next := int64(0)
-	return sys.EachData(img, segment.Offset, segment.Offset+segment.Size, func(offset, length int64) error {
+	return sys.EachData(ctx, img, segment.Offset, segment.Offset+segment.Size, func(offset, length int64) error {
 		from := max(next, (offset-segment.Offset)/sealBlock*sealBlock)
 		to := min(segment.Size, (offset-segment.Offset+length+sealBlock-1)/sealBlock*sealBlock)
 		for from < to {

@@ -3,10 +3,12 @@ package vault
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/vault/ext4"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,28 +17,26 @@ import (
 // ever pauses for as long as copying it takes.
 type snapshot struct {
 	*os.File
-	names map[uint64]string // first name of files with several, by inode of the source
+	names  map[uint64]string // first name of files with several, by inode of the source
+	buffer []byte            // while it is made
 }
 
 // steadyTries is how often a file that is being written is copied again.
 const steadyTries = 3
 
-// takeSnapshot copies tree. The caller wipes it.
-func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
-	mount, _, err := sys.NewRAM(0)
+// takeSnapshot copies tree, which may take limit bytes: that of the vault, for no
+// file takes less in ext4 than in tmpfs, and more than that couldn't be saved
+// anyway. It wraps ErrFull. The caller wipes the snapshot.
+func takeSnapshot(ctx context.Context, tree *os.File, limit int64) (*snapshot, error) {
+	root, err := emptyRAM("snapshot", limit)
 	if err != nil {
 		return nil, err
 	}
-	// The mount's own descriptor only names a place.
-	fd, err := unix.Openat(int(mount.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, errors.Join(os.NewSyscallError("openat", err), mount.Close())
-	}
-	mount.Close()
-	s := &snapshot{os.NewFile(uintptr(fd), "snapshot"), map[uint64]string{}}
+	s := &snapshot{root, map[uint64]string{}, make([]byte, 128<<10)}
+	defer clear(s.buffer)
 	var dirs []*entry // finished last, inner ones first: making entries changes times
 	err = walk(ctx, tree, func(e *entry) error {
-		err := s.copy(e)
+		err := s.copy(ctx, e)
 		if err == nil && e.kind() == unix.S_IFDIR {
 			attrs, attrErr := e.attributes()
 			dirs = append(dirs, &entry{path: e.path, Stat_t: e.Stat_t})
@@ -50,10 +50,29 @@ func takeSnapshot(ctx context.Context, tree *os.File) (*snapshot, error) {
 	for i := len(dirs) - 1; i >= 0 && err == nil; i-- {
 		err = s.finish(dirs[i])
 	}
+	if errors.Is(err, unix.ENOSPC) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.wipe())
 	}
 	return s, nil
+}
+
+// emptyRAM returns the top of a file system in RAM of limit bytes, attached
+// nowhere: it belongs to root, nobody else can reach it, and it is gone when the
+// last of its files is closed.
+func emptyRAM(name string, limit int64) (*os.File, error) {
+	mount, _, err := sys.NewRAM(limit)
+	if err != nil {
+		return nil, err
+	}
+	defer mount.Close() // it only names a place
+	fd, err := unix.Openat(int(mount.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("openat", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // at names the copy of path for the calls that take no descriptor. Nobody but
@@ -63,7 +82,7 @@ func (s *snapshot) at(path string) string { return sys.FdPath(int(s.Fd())) + "/"
 
 func (s *snapshot) fd() int { return int(s.Fd()) }
 
-func (s *snapshot) copy(e *entry) error {
+func (s *snapshot) copy(ctx context.Context, e *entry) error {
 	if e.special() || e.path == "." {
 		return nil
 	}
@@ -82,7 +101,7 @@ func (s *snapshot) copy(e *entry) error {
 		if err != nil {
 			return e.fail("symlink", err)
 		}
-	} else if err := s.copyFile(e); err != nil {
+	} else if err := s.copyFile(ctx, e); err != nil {
 		return err
 	}
 	s.names[e.Ino] = e.path
@@ -92,12 +111,12 @@ func (s *snapshot) copy(e *entry) error {
 
 // copyFile copies a regular file until it was quiet meanwhile, or often enough.
 // It leaves in e what the file was like at the end.
-func (s *snapshot) copyFile(e *entry) error {
+func (s *snapshot) copyFile(ctx context.Context, e *entry) error {
 	fd, err := unix.Openat(int(e.dir.Fd()), e.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return e.fail("open", err)
 	}
-	src := os.NewFile(uintptr(fd), e.path)
+	src := e.file(fd)
 	defer src.Close()
 	if _, err := regular(src); err != nil {
 		return e.fail("open", errMoving)
@@ -106,14 +125,17 @@ func (s *snapshot) copyFile(e *entry) error {
 	if err != nil {
 		return e.fail("copy", err)
 	}
-	dst := os.NewFile(uintptr(fd), e.path)
+	dst := e.file(fd)
 	defer dst.Close()
 	for range steadyTries {
 		var before unix.Stat_t
 		if err := unix.Fstat(int(src.Fd()), &before); err != nil {
 			return e.fail("stat", err)
 		}
-		if err := copyContent(dst, src, before.Size); err != nil {
+		if before.Size > ext4.MaxFile {
+			return e.fail("save", ErrTooLong)
+		}
+		if err := s.copyContent(ctx, dst, src, before.Size); err != nil {
 			return err
 		}
 		if err := unix.Fstat(int(src.Fd()), &e.Stat_t); err != nil {
@@ -126,31 +148,16 @@ func (s *snapshot) copyFile(e *entry) error {
 	return nil
 }
 
-// copyContent makes dst what the first size bytes of src are, holes included.
-// It overwrites dst's earlier content before letting go of its pages.
-func copyContent(dst, src *os.File, size int64) error {
+// copyContent makes dst what the first size bytes of src are; pages of zeroes
+// become holes. It overwrites dst's earlier content before letting go of its
+// pages.
+func (s *snapshot) copyContent(ctx context.Context, dst, src *os.File, size int64) error {
 	if err := errors.Join(sys.Zero(dst), dst.Truncate(0), dst.Truncate(size)); err != nil {
 		return err
 	}
-	buffer := make([]byte, min(max(size, 1), 128<<10))
-	defer clear(buffer)
-	return sys.EachData(src, 0, size, func(offset, length int64) error {
-		for length > 0 {
-			n, err := src.ReadAt(buffer[:min(length, int64(len(buffer)))], offset)
-			if n > 0 {
-				if _, err := dst.WriteAt(buffer[:n], offset); err != nil {
-					return err
-				}
-			}
-			if err == io.EOF { // it became shorter: that shows in its times
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			offset, length = offset+int64(n), length-int64(n)
-		}
-		return nil
+	return eachPiece(ctx, src, size, s.buffer, func(p []byte, offset int64) error {
+		_, err := dst.WriteAt(p, offset)
+		return err
 	})
 }
 
@@ -161,7 +168,7 @@ func (s *snapshot) drop(e *entry) error {
 	if err != nil {
 		return nil // not made, or without content
 	}
-	f := os.NewFile(uintptr(fd), e.path)
+	f := e.file(fd)
 	defer f.Close()
 	return errors.Join(sys.Zero(f), e.fail("remove", unix.Unlinkat(s.fd(), e.path, 0)))
 }
@@ -169,7 +176,7 @@ func (s *snapshot) drop(e *entry) error {
 func (s *snapshot) setAttributes(path string, attrs []attribute) error {
 	for _, a := range attrs {
 		if err := unix.Lsetxattr(s.at(path), a.name, a.value, 0); err != nil {
-			return &os.PathError{Op: "setxattr " + a.name, Path: path, Err: err}
+			return &os.PathError{Op: "setxattr " + strconv.Quote(a.name), Path: strconv.Quote(path), Err: err}
 		}
 	}
 	return nil
@@ -200,7 +207,7 @@ func (s *snapshot) wipe() error {
 		if err != nil {
 			return e.fail("open", err)
 		}
-		f := os.NewFile(uintptr(fd), e.path)
+		f := e.file(fd)
 		defer f.Close()
 		return sys.Zero(f)
 	})

@@ -54,7 +54,7 @@ func stockVault(t testing.TB, p Place, format []string, mke2fs ...string) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	if err := cipher.WriteRange(img, h.Segment, src, 0, h.Segment.Size, func([]byte, int64) {}); err != nil {
+	if err := cipher.WriteRange(context.Background(), img, h.Segment, src, 0, h.Segment.Size, func([]byte, int64) {}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -146,7 +146,7 @@ func TestSavedImageIsClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	if err := cipher.Sectors(img, v.header.Segment).DecryptTo(plain, img); err != nil {
+	if err := cipher.Sectors(img, v.header.Segment).DecryptTo(context.Background(), plain, img); err != nil {
 		t.Fatal(err)
 	}
 	stock(t, "", "e2fsck", "-fn", plain.Name())
@@ -214,11 +214,11 @@ func rewrite(t *testing.T, p Place, change func(plain string)) {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	if err := cipher.Sectors(img, h.Segment).DecryptTo(plain, img); err != nil {
+	if err := cipher.Sectors(img, h.Segment).DecryptTo(context.Background(), plain, img); err != nil {
 		t.Fatal(err)
 	}
 	change(plain.Name())
-	if err := cipher.WriteRange(img, h.Segment, plain, 0, h.Segment.Size, func([]byte, int64) {}); err != nil {
+	if err := cipher.WriteRange(context.Background(), img, h.Segment, plain, 0, h.Segment.Size, func([]byte, int64) {}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -240,7 +240,7 @@ func TestSnapshot(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	snap, err := takeSnapshot(context.Background(), tree)
+	snap, err := takeSnapshot(context.Background(), tree, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,13 +6,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash"
+	"io"
+	"math"
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/vault/ext4"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,12 +35,17 @@ func (e *entry) special() bool {
 	return !slices.Contains([]uint32{unix.S_IFDIR, unix.S_IFREG, unix.S_IFLNK}, e.kind())
 }
 
+// fail wraps what a call on the entry returned. Its name is quoted: a ghost's
+// user chose it, and errors end on people's terminals.
 func (e *entry) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &os.PathError{Op: op, Path: e.path, Err: err}
+	return &os.PathError{Op: op, Path: strconv.Quote(e.path), Err: err}
 }
+
+// file makes a file of a descriptor, named as fail does it.
+func (e *entry) file(fd int) *os.File { return os.NewFile(uintptr(fd), strconv.Quote(e.path)) }
 
 // proc is the entry's path for calls without a form with a descriptor; none of
 // those used follows a link in the last component.
@@ -55,7 +64,7 @@ func walkDir(ctx context.Context, parent *os.File, name, at string, visit func(*
 	if err != nil {
 		return e.fail("open", err)
 	}
-	dir := os.NewFile(uintptr(fd), at)
+	dir := e.file(fd)
 	defer dir.Close()
 	if err := e.fail("stat", unix.Fstat(fd, &e.Stat_t)); err != nil {
 		return err
@@ -130,7 +139,9 @@ func takeFingerprint(ctx context.Context, tree *os.File) (f fingerprint, err err
 }
 
 // digestTree hashes what a vault keeps of a tree: names, content, modes, owners,
-// modification times, attributes, links. used is the size of its files.
+// modification times, attributes, links. Of a file it reads what isn't a hole; a
+// hole and zeroes count as the same, as they are to whoever reads the file. used
+// is how many bytes of the files are in pages that aren't all zero.
 func digestTree(ctx context.Context, tree *os.File) (sum [sha256.Size]byte, used int64, err error) {
 	h := newHasher()
 	buffer := make([]byte, 128<<10)
@@ -160,8 +171,9 @@ func digestTree(ctx context.Context, tree *os.File) (sum [sha256.Size]byte, used
 			h.text(string(buffer[:max(0, n)]))
 			return e.fail("readlink", err)
 		case unix.S_IFREG:
-			used += e.Size
-			return h.content(e, buffer)
+			n, err := h.content(ctx, e, buffer)
+			used += n
+			return err
 		}
 		return nil
 	})
@@ -191,33 +203,90 @@ func (h hasher) text(s string) {
 	h.Write([]byte(s))
 }
 
-// content hashes a regular file. That it was replaced by something else is an
-// error: the tree is changing.
-func (h hasher) content(e *entry, buffer []byte) error {
+// content hashes a regular file and says how much there is in it. That it was
+// replaced by something else is an error: the tree is changing. Of a file that
+// no vault can hold only the length counts: a save of it is refused.
+func (h hasher) content(ctx context.Context, e *entry, buffer []byte) (used int64, err error) {
 	fd, err := unix.Openat(int(e.dir.Fd()), e.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return e.fail("open", err)
+		return 0, e.fail("open", err)
 	}
-	defer unix.Close(fd)
+	f := e.file(fd)
+	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return e.fail("stat", err)
+		return 0, e.fail("stat", err)
 	}
 	if st.Ino != e.Ino || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return e.fail("open", errMoving)
+		return 0, e.fail("open", errMoving)
 	}
 	h.numbers(uint64(st.Size))
-	for offset := int64(0); ; {
-		n, err := unix.Pread(fd, buffer, offset)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n == 0 {
-			return e.fail("read", err)
-		}
-		h.Write(buffer[:n])
-		offset += int64(n)
+	if st.Size > ext4.MaxFile {
+		return 0, nil
 	}
+	err = eachPiece(ctx, f, st.Size, buffer, func(p []byte, offset int64) error {
+		used += int64(len(p))
+		for page := range slices.Chunk(p, pageSize) {
+			h.numbers(uint64(offset), uint64(len(page)))
+			h.Write(page)
+			offset += int64(len(page))
+		}
+		return nil
+	})
+	h.numbers(math.MaxUint64)
+	return used, err
+}
+
+const pageSize = 4096 // bytes, at multiples of which pieces begin
+
+// eachPiece reads the first size bytes of f in pieces of whole pages, in order,
+// leaving out holes and pages of zeroes; only the last piece may end within a
+// page. buffer holds a piece, and has room for whole pages. The time it takes
+// follows the data: a file can claim to be of any size.
+func eachPiece(ctx context.Context, f *os.File, size int64, buffer []byte, do func(p []byte, offset int64) error) error {
+	next := int64(0)
+	return sys.EachData(ctx, f, 0, size, func(offset, length int64) error {
+		from := max(next, offset/pageSize*pageSize)
+		next = max(next, min(size, (offset+length+pageSize-1)/pageSize*pageSize))
+		for from < next {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n, err := f.ReadAt(buffer[:min(next-from, int64(len(buffer)))], from)
+			if doErr := eachRun(buffer[:n], func(p []byte, at int) error { return do(p, from+int64(at)) }); doErr != nil {
+				return doErr
+			}
+			if err == io.EOF { // it became shorter: that shows in its times
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			from += int64(n)
+		}
+		return nil
+	})
+}
+
+// eachRun calls do for every run of pages in p that aren't all zero.
+func eachRun(p []byte, do func(run []byte, at int) error) error {
+	for at := 0; at < len(p); {
+		end := at
+		for end < len(p) {
+			next := min(end+pageSize, len(p))
+			if allZero(p[end:next]) {
+				break
+			}
+			end = next
+		}
+		if end > at {
+			if err := do(p[at:end], at); err != nil {
+				return err
+			}
+		}
+		at = end + pageSize
+	}
+	return nil
 }
 
 // attributes hashes an entry's extended attributes, if it has any.
@@ -258,7 +327,7 @@ func (e *entry) attributes() ([]attribute, error) {
 		value := make([]byte, most)
 		n, err := unix.Lgetxattr(e.proc(), name, value)
 		if err != nil {
-			return nil, e.fail("getxattr "+name, err)
+			return nil, e.fail("getxattr "+strconv.Quote(name), err)
 		}
 		attrs = append(attrs, attribute{name, value[:n]})
 	}

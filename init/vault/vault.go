@@ -17,6 +17,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,8 +54,9 @@ type Vault struct {
 	clean  fingerprint       // of the tree when it had that content
 	kept   time.Time         // when a generation was last kept
 
-	parkedDigest [sha256.Size]byte // of content that is in vault.img.conflict-…
-	parkedError  error             // why
+	suspect bool            // the generation that we opened isn't as it was sealed, and not kept yet
+	noted   map[string]bool // which trouble with keeping generations is in the notes
+	parked  parked
 
 	state sync.Mutex // held for moments only
 	info  Info
@@ -70,14 +72,16 @@ type Info struct {
 	KDF    time.Duration // what deriving the keys from the passphrase took when it was opened
 	Saved  time.Time     // zero if nothing was saved since
 	Seal   Seal
-	Notes  []string // what people should know, found when it was opened
+	Notes  []string // what people should know
 }
 
 // Info answers at once, also during a save.
 func (v *Vault) Info() Info {
 	v.state.Lock()
 	defer v.state.Unlock()
-	return v.info
+	info := v.info
+	info.Notes = slices.Clone(info.Notes)
+	return info
 }
 
 // Verify says whether pass is the passphrase that the vault was opened with. It

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tazzo/tazpod/init/sys"
 )
 
@@ -41,17 +39,15 @@ const (
 // does one whose owner swaps a file for a link to what only root may read.
 // Best is a tree that nobody else can reach: mke2fs opens files by name.
 //
-// It wraps ErrFull when the files don't fit.
+// It wraps ErrFull when the files don't fit, ErrTooLong when one of them fits in
+// no image at all. Its cost follows the files' data, not their lengths.
 func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.File, error) {
 	capacity -= capacity % buildBlock
-	need, err := measure(ctx, tree)
+	need, err := measure(ctx, tree, capacity)
 	if err != nil {
 		return nil, err
 	}
-	if need.bytes > capacity {
-		return nil, fmt.Errorf("%w: %d bytes in a vault of %d", ErrFull, need.bytes, capacity)
-	}
-	image, err := sys.RAMFile("ext4 image")
+	image, err := sys.RAMFile("ext4 image", capacity)
 	if err != nil {
 		return nil, err
 	}
@@ -99,100 +95,4 @@ func makeFS(ctx context.Context, tree, image *os.File, capacity int64, need size
 		return fmt.Errorf("mke2fs: %w: %s", err, lastLine(out))
 	}
 	return nil
-}
-
-// maxPath is how long, in bytes, a path in a tree may be. mke2fs (1.47.4 still)
-// writes a byte beyond its buffer when a path takes exactly 255 << k bytes, see
-// path_append in misc/create_inode.c; at 2,040 that byte is not glibc's spare
-// one, and mke2fs runs as root on names that a ghost's user chose.
-const maxPath = 2000
-
-// size is what a tree takes at least.
-type size struct {
-	inodes int
-	bytes  int64
-}
-
-// measure counts a tree's inodes and bytes. An attribute that may need an inode
-// of its own counts as one.
-func measure(ctx context.Context, tree *os.File) (size, error) {
-	m := &measurement{ctx: ctx, seen: map[fileID]bool{}}
-	d, err := openRoot(tree)
-	if err != nil {
-		return size{}, err
-	}
-	defer d.Close()
-	err = m.dir(d)
-	return m.size, err
-}
-
-type measurement struct {
-	size
-	ctx  context.Context
-	seen map[fileID]bool
-}
-
-func (m *measurement) dir(d folder) error {
-	if err := m.ctx.Err(); err != nil {
-		return err
-	}
-	if err := m.attrs(d, "."); err != nil {
-		return err
-	}
-	m.inodes++
-	names, err := d.names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if len(d.join(name)) > maxPath {
-			return d.fail("save", name, fmt.Errorf("the path has more than %d bytes", maxPath))
-		}
-		st, err := d.stat(name)
-		if errors.Is(err, unix.ENOENT) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			sub, err := d.open(name)
-			if err == nil {
-				err = m.dir(sub)
-				sub.Close()
-			}
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				return err
-			}
-			continue
-		}
-		id := fileID{uint64(st.Dev), st.Ino}
-		if st.Nlink > 1 && m.seen[id] {
-			continue
-		}
-		m.seen[id] = st.Nlink > 1
-		m.inodes++
-		m.bytes += min(st.Blocks*512, st.Size)
-		if err := m.attrs(d, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ownInode is the size in bytes of a value from which on it may be kept in an
-// inode of its own; smaller ones can end there too, but only a few at a time.
-const ownInode = 512
-
-func (m *measurement) attrs(d folder, name string) error {
-	attrs, err := d.xattrs(name)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	for _, a := range attrs {
-		if len(a.value) >= ownInode {
-			m.inodes++
-		}
-	}
-	return err
 }

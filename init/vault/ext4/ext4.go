@@ -31,6 +31,8 @@ var (
 	ErrNeedsReplay = errors.New("the ext4 journal needs to be replayed")
 	// ErrFull says that a tree doesn't fit in the image's capacity.
 	ErrFull = errors.New("the files don't fit in the vault")
+	// ErrTooLong says that a file is longer than MaxFile, holes included.
+	ErrTooLong = errors.New("the file is longer than the 16 TiB that a vault can hold, holes included")
 )
 
 // IDMap names the one id, of users and of groups, that differs between an image

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,6 +72,9 @@ func (x *extraction) dir(d folder, n *inode, depth int) error {
 }
 
 func (x *extraction) entry(d folder, e dirent, depth int) error {
+	if err := x.ctx.Err(); err != nil {
+		return err
+	}
 	n, err := x.child(e)
 	if err != nil {
 		return err
@@ -153,7 +157,7 @@ func (x *extraction) link(first string, d folder, name string) error {
 			unix.Close(at)
 		}
 		if err != nil {
-			return &os.PathError{Op: "open", Path: part, Err: err}
+			return &os.PathError{Op: "open", Path: strconv.Quote(part), Err: err}
 		}
 		at = fd
 	}
@@ -161,7 +165,7 @@ func (x *extraction) link(first string, d folder, name string) error {
 	if at != x.root.fd() {
 		unix.Close(at)
 	}
-	return d.fail("link "+first+" to", name, err)
+	return d.fail("link "+strconv.Quote(first)+" to", name, err)
 }
 
 // finish gives an entry its owner, mode, attributes and times, in this order:

@@ -25,12 +25,14 @@ func (d folder) fd() int { return int(d.Fd()) }
 
 func (d folder) join(name string) string { return path.Join(d.path, name) }
 
-// fail wraps what a call on an entry returned.
+// fail wraps what a call on an entry returned. Like every name in an error of
+// this package the entry's is quoted: a ghost's user chose it, and errors end on
+// people's terminals.
 func (d folder) fail(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &os.PathError{Op: op, Path: d.join(name), Err: err}
+	return &os.PathError{Op: op, Path: strconv.Quote(d.join(name)), Err: err}
 }
 
 // openRoot opens the tree's root anew, so that the caller's offset and life
@@ -54,7 +56,7 @@ func (d folder) openFile(name string, flags int, mode uint32) (*os.File, error) 
 	if err != nil {
 		return nil, d.fail("open", name, err)
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return os.NewFile(uintptr(fd), strconv.Quote(d.join(name))), nil
 }
 
 // names lists a directory in order.
@@ -130,7 +132,7 @@ func (d folder) xattrs(name string) ([]attr, error) {
 			continue // removed in between
 		}
 		if err != nil {
-			return nil, d.fail("getxattr "+a, name, err)
+			return nil, d.fail("getxattr "+strconv.Quote(a), name, err)
 		}
 		out = append(out, attr{a, value[:n]})
 	}
@@ -145,7 +147,7 @@ func (d folder) setXattrs(name string, attrs []attr) (lost int, err error) {
 		if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) {
 			lost++
 		} else if err != nil {
-			return lost, d.fail("setxattr "+a.name, name, err)
+			return lost, d.fail("setxattr "+strconv.Quote(a.name), name, err)
 		}
 	}
 	return lost, nil

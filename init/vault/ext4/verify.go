@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +19,9 @@ type DiffError struct {
 	What string
 }
 
-func (e *DiffError) Error() string { return e.Path + ": image and tree differ: " + e.What }
+func (e *DiffError) Error() string {
+	return strconv.Quote(e.Path) + ": image and tree differ: " + e.What
+}
 
 // Verify compares every file of the image with the tree root: names, types,
 // modes, owners (by ids), sizes, modification times, contents, targets,
@@ -132,6 +135,9 @@ func special(mode uint32) bool {
 }
 
 func (v *verification) entry(d folder, e dirent, depth int) error {
+	if err := v.ctx.Err(); err != nil {
+		return err
+	}
 	n, err := v.child(e)
 	if err != nil {
 		return err
@@ -263,14 +269,14 @@ func (v *verification) content(d folder, name, where string, n *inode) error {
 // zero checks that the bytes from from to to of the tree's file are zero,
 // passing over its holes.
 func (v *verification) zero(f *os.File, where string, from, to int64) error {
-	return sys.EachData(f, from, to, func(at, left int64) error {
+	return sys.EachData(v.ctx, f, from, to, func(at, left int64) error {
 		for left > 0 {
 			if err := v.ctx.Err(); err != nil {
 				return err
 			}
 			piece := v.buffer[:min(int64(len(v.buffer)), left)]
 			if _, err := f.ReadAt(piece, at); err != nil {
-				return &os.PathError{Op: "read", Path: where, Err: err}
+				return &os.PathError{Op: "read", Path: strconv.Quote(where), Err: err}
 			}
 			for _, b := range piece {
 				if b != 0 {

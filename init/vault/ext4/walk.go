@@ -71,7 +71,7 @@ type inPath struct {
 	err  error
 }
 
-func (e *inPath) Error() string { return fmt.Sprintf("%s: %v", e.path, e.err) }
+func (e *inPath) Error() string { return fmt.Sprintf("%q: %v", e.path, e.err) }
 func (e *inPath) Unwrap() error { return e.err }
 
 // within adds the path to an error that has none.

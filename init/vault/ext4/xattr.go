@@ -72,7 +72,7 @@ func (p *pass) xattrs(n *inode) ([]attr, error) {
 	slices.SortFunc(out, func(a, b attr) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(out); i++ {
 		if out[i].name == out[i-1].name {
-			return nil, corrupt("inode %d has %s twice", n.num, out[i].name)
+			return nil, corrupt("inode %d has %q twice", n.num, out[i].name)
 		}
 	}
 	return out, nil
