@@ -38,6 +38,10 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer e.Close()
+	vault, err := vaultAlone(ctx, *rounds)
+	if err != nil {
+		return err
+	}
 	p, err := newPod(ctx, e)
 	if err != nil {
 		return err
@@ -67,10 +71,6 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	inside, err := p.events(ctx)
-	if err != nil {
-		return err
-	}
-	vault, err := vaultAlone(ctx, *rounds)
 	if err != nil {
 		return err
 	}
