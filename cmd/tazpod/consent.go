@@ -113,7 +113,7 @@ func (p *place) ask(q *question) (bool, error) {
 	}
 	defer t.Close()
 	t.Tell("tazpod: " + wants)
-	t.Tell("It will read the vault's passphrase and every secret in it. Say yes only if you know what it does.")
+	t.Tell("Whoever wrote that can have the vault's passphrase and every secret in it. Look before you say yes.")
 	return t.Confirm(p.ctx, "Trust it? [y/N] ")
 }
 

@@ -224,7 +224,7 @@ func TestCommentedKeysAreReal(t *testing.T) {
 	for l := range strings.Lines(configTemplate) {
 		lines = append(lines, strings.TrimPrefix(l, "#"))
 	}
-	text := strings.Join(lines[4:], "")
+	text := strings.Join(lines[6:], "")
 	text = strings.ReplaceAll(text, " base, k8s or gemini", "# base")
 	text = strings.ReplaceAll(text, " The pod's name", "# ")
 	if _, err := Load(makeProject(t, text), Overrides{}, none); err != nil {
