@@ -20,8 +20,7 @@ var lockCommand = command{"lock", "End every ghost of this pod, save its vault a
 				return wire.ExitFailure, err
 			}
 			if reply.Error != "" {
-				return wire.ExitFailure, &exit{wire.ExitFailure, fmt.Errorf("the vault is not saved: %s", reply.Error),
-					"its content stays in memory and saving is tried again; tazpod-init status tells when it is done"}
+				return wire.ExitFailure, &exit{wire.ExitFailure, fmt.Errorf("the vault is not saved: %s", reply.Error), reply.Hint}
 			}
 			return wire.ExitOK, nil
 		}

@@ -158,7 +158,11 @@ func (p *pod) status(version string) wire.Status {
 	}
 	p.mu.Unlock()
 	if o == nil {
-		if exists, err := p.vaultExists(); err == nil && !exists {
+		exists, err := p.vaultExists()
+		switch {
+		case err != nil:
+			s.Vault.Notes = []string{err.Error()}
+		case !exists:
 			s.Vault.State = wire.VaultAbsent
 		}
 		return s

@@ -196,7 +196,8 @@ func (l *login) refuse(ask ssh.KeyboardInteractiveChallenge, code int, err error
 }
 
 // question asks for one passphrase without echo. The SSH library hands answers
-// over as strings made for this call alone; their memory is zeroed here.
+// over as strings made for this call alone; their memory is zeroed here, but for
+// a single byte: the runtime keeps those strings in memory that can't be written.
 func question(ask ssh.KeyboardInteractiveChallenge, instruction, prompt string) (*locked.Buffer, error) {
 	answers, err := ask("", instruction, []string{prompt}, []bool{false})
 	if err != nil {
@@ -208,5 +209,9 @@ func question(ask ssh.KeyboardInteractiveChallenge, instruction, prompt string) 
 	if answers[0] == "" {
 		return nil, errEmpty
 	}
-	return locked.Take(unsafe.Slice(unsafe.StringData(answers[0]), len(answers[0])))
+	answer := unsafe.Slice(unsafe.StringData(answers[0]), len(answers[0]))
+	if len(answer) == 1 {
+		answer = []byte{answer[0]}
+	}
+	return locked.Take(answer)
 }

@@ -47,6 +47,18 @@ func TestQuestionZeroesTheAnswer(t *testing.T) {
 	}
 }
 
+// The runtime has one read-only string for each byte: zeroing it is a fault.
+func TestQuestionOfOneByte(t *testing.T) {
+	for _, b := range []byte("y\x00\xff") {
+		answer := string([]byte{b})
+		got, err := question(func(string, string, []string, []bool) ([]string, error) { return []string{answer}, nil }, "", "")
+		if err != nil || string(got.Bytes()) != answer {
+			t.Errorf("question() = %q, %v; want %q", got.Bytes(), err, answer)
+		}
+		got.Destroy()
+	}
+}
+
 func TestQuestionRefuses(t *testing.T) {
 	broken := errors.New("the carrier broke")
 	for _, c := range []struct {

@@ -261,12 +261,22 @@ func (p *pod) lock(why string) wire.LockReply {
 	if before != nil && p.idle(before) { // an earlier save failed: try now
 		errs = append(errs, p.closeVault(before))
 	}
+	p.waitForLogin() // one that began before ends with nothing
 	reply := wire.LockReply{Sessions: sessions}
 	if err := errors.Join(errs...); err != nil {
-		reply.Error = err.Error()
+		reply.Error, reply.Hint = err.Error(), hint(err)
 	}
 	reply.Saved = before != nil && reply.Error == ""
+	p.mu.Lock()
+	reply.Locked = p.open == nil
+	p.mu.Unlock()
 	return reply
+}
+
+// waitForLogin returns when no key is being derived.
+func (p *pod) waitForLogin() {
+	p.gate.Lock()
+	defer p.gate.Unlock()
 }
 
 // idle tells whether o is open and nobody uses it.

@@ -113,7 +113,12 @@ func makeHostKey() (ssh.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signer, os.WriteFile(wire.HostKeyFile, ssh.MarshalAuthorizedKey(signer.PublicKey()), 0o644)
+	// Whole or not at all, for the launcher may read it at this moment.
+	draft := wire.HostKeyFile + ".new"
+	if err := os.WriteFile(draft, ssh.MarshalAuthorizedKey(signer.PublicKey()), 0o644); err != nil {
+		return nil, err
+	}
+	return signer, errors.Join(os.Chmod(draft, 0o644), os.Rename(draft, wire.HostKeyFile))
 }
 
 // listen makes the socket in a directory that only root can enter. A socket

@@ -148,8 +148,11 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, confi
 	// The client learns the end when nothing of the ghost is left, so that
 	// what it does next finds the truth.
 	if err := r.leave(s); err != nil {
-		_, _ = io.WriteString(stream.Stderr(), "tazpod: error: the vault is not saved: "+err.Error()+
-			"\ntazpod: hint: its content stays in the pod's memory and saving is tried again; don't stop the pod before `tazpod status` says that it is saved\n")
+		text := "tazpod: error: the vault is not saved: " + err.Error() + "\ntazpod: hint: "
+		if !safe(err) {
+			text += "its content stays in the pod's memory and saving is tried again: don't stop the pod before tazpod status says that it is saved; "
+		}
+		_, _ = io.WriteString(stream.Stderr(), text+hint(err)+"\n") // the carrier may be gone
 	}
 	report(stream, status)
 	_ = stream.CloseWrite()

@@ -335,3 +335,25 @@ func stock(t testing.TB, input string, name string, args ...string) string {
 	}
 	return string(out)
 }
+
+// A lost vault is not replaced by an empty one while an earlier generation is
+// there.
+func TestMissingBesideGenerations(t *testing.T) {
+	p := copyVault(t, soundVault(t))
+	if err := p.rename(wire.VaultFile, generation(2)); err != nil {
+		t.Fatal(err)
+	}
+	if exists, err := Exists(p); exists || !errors.Is(err, ErrMissing) || Hint(err) == "" {
+		t.Errorf("Exists() = %v, %v; want %v with a hint", exists, err, ErrMissing)
+	}
+	pass := secret(t, "another passphrase")
+	if err := Create(context.Background(), p, pass, smallestSize); !errors.Is(err, ErrMissing) {
+		t.Errorf("Create() = %v; want %v", err, ErrMissing)
+	}
+	if err := p.rename(generation(2), wire.VaultFile); err != nil {
+		t.Fatal(err)
+	}
+	if exists, err := Exists(p); !exists || err != nil {
+		t.Errorf("Exists() = %v, %v; want true", exists, err)
+	}
+}

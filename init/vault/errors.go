@@ -13,6 +13,7 @@ var (
 	ErrNotLUKS       = luks.ErrNotLUKS
 	ErrLUKS1         = luks.ErrLUKS1
 	ErrAbsent        = errors.New("no vault yet")
+	ErrMissing       = errors.New("missing, though others of its kind are there")
 	ErrExists        = errors.New("there is a vault already")
 	ErrInUse         = errors.New("in use")
 	ErrChangedOnDisk = errors.New("changed by something else since it was opened")
@@ -64,6 +65,7 @@ var hints = []struct {
 	{ErrWeak, "choose another one"},
 	{ErrInUse, "close it there first: tazpod lock"},
 	{ErrExists, "open it, or move the file away first"},
+	{ErrMissing, "rename vault.img.1 to vault.img to go on with it, or move all of them away for a new vault"},
 	{ErrAbsent, "open a ghost to create one, or put a vault.img there"},
 	{ErrLUKS1, "convert a copy of it: cryptsetup convert --type luks2 FILE"},
 	{ErrNotLUKS, "put the right file there, or an earlier generation: vault.img.1"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -171,16 +172,24 @@ func copyData(ctx context.Context, dst, src *os.File, size int64) error {
 // sweep removes what saves that were killed left behind. Only the holder of the
 // lock calls it. It is only tidying: nothing depends on it.
 func (p Place) sweep() {
-	fd, err := unix.Openat(p.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	dir := os.NewFile(uintptr(fd), p.Dir.Name())
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
+	names, _ := p.beside()
 	for _, name := range names {
 		if strings.HasPrefix(name, draftPrefix) {
 			_ = p.remove(name)
 		}
 	}
+}
+
+// beside lists the files that are named after the vault.
+func (p Place) beside() ([]string, error) {
+	fd, err := unix.Openat(p.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, p.fail("open", "", err)
+	}
+	dir := os.NewFile(uintptr(fd), p.Dir.Name())
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, wire.VaultFile+".") })
+	slices.Sort(names)
+	return names, err
 }

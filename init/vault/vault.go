@@ -15,9 +15,11 @@ package vault
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,11 +104,18 @@ func (v *Vault) Close() error {
 	return errors.Join(v.header.Close(), unlock(v.lock))
 }
 
-// Exists says whether there is a vault file, whatever is in it.
+// Exists says whether there is a vault file, whatever is in it. It is ErrMissing
+// when there isn't but an earlier generation is: an empty vault in the place of
+// a lost one would in time push those out, too.
 func Exists(p Place) (bool, error) {
 	_, err := p.stat(wire.VaultFile)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
+	if !errors.Is(err, os.ErrNotExist) {
+		return err == nil, err
 	}
-	return err == nil, err
+	names, err := p.beside()
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, draftPrefix) })
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%s: %w: %q", p.path(wire.VaultFile), ErrMissing, names)
+	}
+	return false, err
 }

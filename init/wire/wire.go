@@ -105,9 +105,11 @@ type SessionStatus struct {
 
 // LockReply answers RequestLock.
 type LockReply struct {
-	Sessions int    `json:"sessions"` // ended by it
-	Saved    bool   `json:"saved"`    // a vault was open, and all of it is on disk now
-	Error    string `json:"error,omitempty"`
+	Sessions int    `json:"sessions"`        // ended by it
+	Saved    bool   `json:"saved"`           // a vault was open, and all of it is on disk now
+	Error    string `json:"error,omitempty"` // why it is not saved, or not as the vault
+	Hint     string `json:"hint,omitempty"`  // the way out
+	Locked   bool   `json:"locked"`          // no content and no key is left in memory
 }
 
 // Check is one row of `doctor`.

@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +20,29 @@ func TestGemini(t *testing.T) {
 		t.Fatalf("tazpod build gemini: %v\n%s", err, out)
 	}
 	out := p.ghost("run", "gemini", "--", "sh", "-c", "gemini --version && kubectl version --client && helm version --short && kubectx --help").ok()
-	for _, want := range []string{"0.", "Client Version: v1.", "v3.", "kubectx"} {
+	for _, want := range []string{geminiVersion(t), "Client Version: v1.", "v4.", "kubectx"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in the versions:\n%s", want, out)
 		}
 	}
+}
+
+// geminiVersion is the one that the image pins.
+func geminiVersion(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "images/gemini/package.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p struct{ Dependencies map[string]string }
+	if err := json.Unmarshal(text, &p); err != nil {
+		t.Fatal(err)
+	}
+	version := p.Dependencies["@google/gemini-cli"]
+	if version == "" {
+		t.Fatalf("no version of the Gemini CLI in %s", text)
+	}
+	return version + "\n"
 }
 
 // TestImagesAreClean looks for what an image must not have.

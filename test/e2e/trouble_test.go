@@ -174,7 +174,11 @@ func TestBadVaults(t *testing.T) {
 		if err := os.Remove(p.vault()); err != nil {
 			t.Fatal(err)
 		}
-		// A new one is made only in a dialogue that says so.
+		earlier := run(t, "sh", "-c", "cd "+filepath.Dir(p.vault())+" && ls vault.img.*").ok()
+		p.ghost("ghost", "--", "true").says("vault.img: missing", "vault.img.1", "hint: rename").status(wire.ExitVault)
+		equal(t, "earlier generations", run(t, "sh", "-c", "cd "+filepath.Dir(p.vault())+" && ls vault.img.*").ok(), earlier)
+		// Without those, a new one is made, in a dialogue that says so.
+		run(t, "sh", "-c", "rm "+p.vault()+".*").ok()
 		p.ghost("ghost", "--", "true").says("There is no vault").ok()
 	})
 }
