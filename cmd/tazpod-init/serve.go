@@ -41,14 +41,14 @@ func serve() error {
 		return err
 	}
 	log := zerolog.New(os.Stderr).With().Timestamp().Logger()
-	lockMemory(log)
+	checks := []wire.Check{lockMemory()}
 	var refused error
 	if !started.PrivateMounts {
 		refused = &ghost.RefusedError{Detail: "ghosts need mounts of their own: " + started.Refused, Hint: "start the pod with --cap-add SYS_ADMIN; where AppArmor or SELinux refuse, also --security-opt apparmor=unconfined or label=disable"}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return control.Serve(ctx, config, version(), refused, log)
+	return control.Serve(ctx, config, version(), refused, checks, log)
 }
 
 func podConfig(text string) (wire.Pod, error) {
@@ -80,19 +80,30 @@ func startedHow() (started, error) {
 	return s, nil
 }
 
-// lockMemory keeps the supervisor out of swap. A pod whose limit is lower still
-// locks each secret on its own.
-func lockMemory(log zerolog.Logger) {
+// lockMemory keeps the supervisor out of swap, and says how well. A pod whose
+// limit is lower still locks each secret on its own.
+func lockMemory() wire.Check {
+	check := wire.Check{Name: "supervisor's memory is locked", Hint: "start the pod with --ulimit memlock=-1, or on a machine without swap"}
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil || limit.Max != unix.RLIM_INFINITY {
-		log.Info().Str("event", "memory not locked").Uint64("limit", limit.Max).Msg("only secrets are; add --ulimit memlock=-1")
-		return
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
+		check.Found = "no: " + err.Error()
+		return check
+	}
+	if limit.Max != unix.RLIM_INFINITY {
+		check.Found = fmt.Sprintf("only its buffers for keys and passphrases: the limit is %d KiB", limit.Max>>10)
+		swap, err := sys.Swapping()
+		if check.OK = err == nil && !swap; check.OK {
+			check.Found += ", but nothing here is swapped"
+		}
+		return check
 	}
 	err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	if err == nil {
 		err = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
 	}
+	check.OK, check.Found = err == nil, "yes"
 	if err != nil {
-		log.Warn().Str("event", "memory not locked").Err(err).Msg("")
+		check.Found = "no: " + err.Error()
 	}
+	return check
 }

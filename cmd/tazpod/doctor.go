@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -56,9 +55,10 @@ func onHost(c *call, e *engine.Engine) ([]wire.Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	swap := map[bool]string{true: "yes", false: "no"}[info.SwapLimit]
 	checks := []wire.Check{
 		{Name: "container engine", OK: true, Found: fmt.Sprintf("%s %s at %s, API %s", info.Name, info.ServerVersion, e.Host, e.Version)},
-		{Name: "swap of a pod's memory can be forbidden", OK: info.SwapLimit, Found: strings.Join(info.SecurityOptions, " "),
+		{Name: "swap of a pod's memory can be forbidden", OK: info.SwapLimit, Found: swap,
 			Hint: "the kernel needs swapaccount=1, or a machine without swap"},
 	}
 	client := wire.Check{Name: "OpenSSH client (for tazpod ssh only)", OK: true}

@@ -22,6 +22,7 @@ var lockCommand = command{"lock", "End every ghost of this project, save the vau
 				c.notify("the pod " + pod.Name + " is not running: nothing is open")
 				return wire.ExitOK, nil
 			}
-			return wire.ExitOK, p.lock(pod)
+			_, err = p.lock(pod)
+			return wire.ExitOK, err
 		}
 	}}

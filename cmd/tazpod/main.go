@@ -97,6 +97,7 @@ func run(args []string) int {
 func application() (app *kingpin.Application, runners map[string]func(*call) (int, error), done *bool) {
 	app = kingpin.New("tazpod", help).UsageWriter(os.Stdout).ErrorWriter(io.Discard)
 	app.HelpFlag.Short('h')
+	kingpin.EnableFileExpansion = false // @ begins no file name to read arguments from
 	done = new(bool)
 	app.Terminate(func(int) { *done = true })
 	runners = map[string]func(*call) (int, error){}

@@ -131,7 +131,7 @@ func (p *place) lost(pod *engine.Pod, err error) error {
 	case now.State == engine.StateAbsent:
 		return &exit{0, fmt.Errorf("%w: the pod was removed", err), ""}
 	case !now.Running():
-		return &exit{0, fmt.Errorf("%w: the pod has ended with status %d", err, now.ExitCode), "tazpod logs shows what it said; what was not saved two seconds before is lost"}
+		return &exit{0, fmt.Errorf("%w: the pod has ended with status %d", err, now.ExitCode), "tazpod logs shows what it said, and which changes were saved"}
 	}
 	return &exit{0, err, "the pod still runs: tazpod status"}
 }

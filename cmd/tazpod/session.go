@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/alecthomas/kingpin/v2"
 	"golang.org/x/sys/unix"
@@ -15,14 +17,14 @@ import (
 
 // sessionFlags are those of the commands that open a ghost.
 type sessionFlags struct {
-	passphraseFD   *int
+	passphraseFD   *string
 	passphraseFile *string
 	plain          *bool
 }
 
 func declareSession(c *kingpin.CmdClause) sessionFlags {
 	return sessionFlags{
-		c.Flag("passphrase-fd", "Read the passphrase from this file descriptor instead of the terminal.").PlaceHolder("N").Default("-1").Int(),
+		c.Flag("passphrase-fd", "Read the passphrase from this file descriptor instead of the terminal.").PlaceHolder("N").String(),
 		c.Flag("passphrase-file", "Read the passphrase from this file instead of the terminal.").PlaceHolder("FILE").Envar("TAZPOD_PASSPHRASE_FILE").String(),
 		c.Flag("no-tty", "Give the command no terminal although there is one.").Short('T').Bool(),
 	}
@@ -32,11 +34,18 @@ func declareSession(c *kingpin.CmdClause) sessionFlags {
 // can answer.
 func (f sessionFlags) source() (dial.Source, error) {
 	switch {
-	case *f.passphraseFD >= 0 && *f.passphraseFile != "":
+	case *f.passphraseFD != "" && *f.passphraseFile != "":
 		return nil, usageError(errors.New("--passphrase-fd and --passphrase-file exclude each other"))
-	case *f.passphraseFD >= 0:
-		file := os.NewFile(uintptr(*f.passphraseFD), "descriptor")
-		return dial.Given(file, os.Stderr)
+	case *f.passphraseFD != "":
+		fd, err := strconv.ParseUint(*f.passphraseFD, 10, 31)
+		if err != nil {
+			return nil, &exit{wire.ExitUsage, fmt.Errorf("--passphrase-fd: %q is no descriptor", *f.passphraseFD), "its number, such as 3"}
+		}
+		source, err := dial.Given(os.NewFile(uintptr(fd), "descriptor "+*f.passphraseFD), os.Stderr)
+		if err != nil {
+			return nil, &exit{wire.ExitPassphrase, err, ""}
+		}
+		return source, nil
 	case *f.passphraseFile != "":
 		file, err := os.Open(*f.passphraseFile)
 		if err != nil {

@@ -69,7 +69,10 @@ func (p *place) inside(pod *engine.Pod) (*wire.Status, error) {
 	}
 	defer client.Close()
 	s, err := client.Status()
-	return &s, err
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
 }
 
 func vaultOnDisk(path string) vaultFile {

@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
 	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/project"
 )
@@ -39,34 +40,42 @@ func (p *place) end(force bool, how func(context.Context, *engine.Pod) error) er
 		return nil
 	}
 	if pod.Running() && !force {
-		if err := p.lock(pod); err != nil {
+		locked, err := p.lock(pod)
+		if err != nil && !locked {
 			return err
+		}
+		if err != nil { // nothing is left in the pod that its end could lose
+			p.notify(dial.Printable(err.Error()))
 		}
 	}
 	return how(p.ctx, pod)
 }
 
-// lock ends the pod's ghosts and waits until the vault is saved. A supervisor
-// that doesn't answer holds no ghost.
-func (p *place) lock(pod *engine.Pod) error {
+// lock ends the pod's ghosts and waits until the vault is saved. locked tells,
+// with an error too, that the pod holds nothing any more. A supervisor that
+// doesn't answer holds no ghost.
+func (p *place) lock(pod *engine.Pod) (locked bool, err error) {
 	client, err := p.control(pod, false)
 	if err != nil {
 		if p.ctx.Err() == nil {
 			p.notify("the pod's supervisor can't be asked: " + err.Error())
 		}
-		return p.ctx.Err()
+		return p.ctx.Err() == nil, p.ctx.Err()
 	}
 	defer client.Close()
 	reply, err := client.Lock()
 	if err != nil {
-		return err
-	}
-	if reply.Error != "" {
-		return &exit{0, errors.New("the vault is not saved: " + reply.Error),
-			"the pod goes on, keeps the content in its memory and tries again; tazpod stop --force gives it up"}
+		return false, err
 	}
 	if reply.Sessions > 0 {
 		p.notify(fmt.Sprintf("%d session(s) ended", reply.Sessions))
 	}
-	return nil
+	if reply.Error == "" {
+		return reply.Locked, nil
+	}
+	hint := reply.Hint
+	if !reply.Locked {
+		hint = "the pod goes on, keeps the content in its memory and tries again; tazpod stop --force gives it up\n" + hint
+	}
+	return reply.Locked, &exit{0, errors.New("the vault is not saved: " + reply.Error), hint}
 }

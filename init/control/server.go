@@ -48,9 +48,10 @@ type server struct {
 
 // Serve runs until ctx is done, then ends every ghost, saves and wipes. A
 // refused privilege that is known already is given in refused: no ghost will
-// start, and everybody who asks for one is told why. Serve returns an error
-// when it could not start, or when the last save failed.
-func Serve(ctx context.Context, config wire.Pod, version string, refused error, log zerolog.Logger) error {
+// start, and everybody who asks for one is told why. checks are rows for doctor
+// beside those of the ghosts. Serve returns an error when it could not start, or
+// when the last save failed.
+func Serve(ctx context.Context, config wire.Pod, version string, refused error, checks []wire.Check, log zerolog.Logger) error {
 	if config.Vault == "" {
 		config.Vault = wire.VaultDir
 	}
@@ -65,7 +66,9 @@ func Serve(ctx context.Context, config wire.Pod, version string, refused error, 
 	support := ghost.Probe(wire.Workspace)
 	if refused != nil {
 		support.Refused = refused
+		checks = append(checks, wire.Check{Name: "supervisor's own mounts", Found: refused.Error(), Hint: hint(refused)})
 	}
+	support.Checks = append(support.Checks, checks...)
 	s := &server{pod: newPod(config, support, log), hostKey: signer, version: version,
 		logins: make(chan struct{}, maxLogins)}
 	context.AfterFunc(ctx, func() { listener.Close() })

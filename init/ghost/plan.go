@@ -16,7 +16,7 @@ import (
 // fresh are the directories of the pod that a ghost sees nothing of, so that
 // mounts below them aren't brought over either. /run hides wire.RuntimeDir and
 // an engine's socket.
-var fresh = []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", wire.Home}
+var fresh = []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", wire.Home, wire.VaultMount}
 
 // What every engine keeps from a container's /proc and /sys (OCI runtime
 // specification, the default of moby's oci/defaults.go). A ghost does so even

@@ -293,9 +293,9 @@ func TestSaveWhileFilesChange(t *testing.T) {
 		})
 	}
 	write(t, v.tree, "quiet", "content")
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(time.Minute) // for a slow machine
 	saves := 0
-	for time.Now().Before(deadline) {
+	for saves < 5 && time.Now().Before(deadline) {
 		saved, err := v.Save(context.Background())
 		if err != nil {
 			t.Fatalf("Save() = %v", err)
@@ -306,10 +306,9 @@ func TestSaveWhileFilesChange(t *testing.T) {
 	}
 	stop.Store(true)
 	writers.Wait()
-	if saves < 2 {
-		t.Errorf("%d saves; want several", saves)
+	if saves < 5 {
+		t.Errorf("%d saves; want 5", saves)
 	}
-	t.Log(saves, "saves")
 	_, err := v.Save(context.Background())
 	if err != nil {
 		t.Fatal(err)
