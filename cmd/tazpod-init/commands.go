@@ -114,7 +114,7 @@ func usage(err error) int {
 
 var versionCommand = command{"version", "Print the version.", false, func(*kingpin.CmdClause) func([]string) (int, error) {
 	return func([]string) (int, error) {
-		_, err := fmt.Println("tazpod-init", version())
+		_, err := fmt.Println("tazpod-init", wire.Version())
 		return wire.ExitOK, err
 	}
 }}

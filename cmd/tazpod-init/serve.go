@@ -48,7 +48,7 @@ func serve() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return control.Serve(ctx, config, version(), refused, checks, log)
+	return control.Serve(ctx, config, wire.Version(), refused, checks, log)
 }
 
 func podConfig(text string) (wire.Pod, error) {

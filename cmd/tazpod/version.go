@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -12,24 +11,7 @@ import (
 var versionCommand = command{"version", "Print the version.", false, false,
 	func(*kingpin.CmdClause) func(*call) (int, error) {
 		return func(*call) (int, error) {
-			_, err := fmt.Println("tazpod", version())
+			_, err := fmt.Println("tazpod", wire.Version())
 			return wire.ExitOK, err
 		}
 	}}
-
-// version comes from the build: the module's version, or the commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(len(s.Value), 12)]
-		}
-	}
-	return "development"
-}

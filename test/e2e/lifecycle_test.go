@@ -45,9 +45,7 @@ func (p *project) locked() {
 // TestJoin has two ways into one ghost, by the launcher and by plain docker.
 func TestJoin(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	first := p.terminal("ghost")
-	first.unlock()
+	first := p.opened()
 	first.send("echo shared >/tmp/sha''red; echo $$ >/dev/shm/pid; echo do''ne\n")
 	first.expect("done")
 	second := onTerminal(t, exec.Command("docker", "exec", "-it", p.name, "tazpod-init", "ghost"))
@@ -71,9 +69,7 @@ func TestJoin(t *testing.T) {
 // TestJoinNeedsThePassphrase although the vault is open.
 func TestJoinNeedsThePassphrase(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	first := p.terminal("ghost")
-	first.unlock()
+	first := p.opened()
 	wrong := "not the passphrase"
 	start := time.Now()
 	(&command{p: p, args: []string{"ghost", "--", "true"}, pass: &wrong}).run().status(wire.ExitPassphrase)
@@ -99,9 +95,7 @@ func TestEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProject(t)
-			p.ghost("run", "base", "--", "true").ok()
-			term := p.terminal("ghost")
-			term.unlock()
+			term := p.opened()
 			term.send("nohup sleep 98765 >/dev/null 2>&1 & setsid sleep 98765 & tmux new -d sleep 98765; (trap '' HUP INT TERM; sleep 98765) &\n")
 			term.send("echo last words >~/secrets/last; echo sta''rted\n")
 			term.expect("started")
@@ -121,9 +115,7 @@ func TestStopLosesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProject(t)
-			p.ghost("run", "base", "--", "true").ok()
-			term := p.terminal("ghost")
-			term.unlock()
+			term := p.opened()
 			term.send("echo in time >~/secrets/last; echo writ''ten\n")
 			term.expect("written")
 			start := time.Now()
@@ -140,9 +132,7 @@ func TestStopLosesNothing(t *testing.T) {
 // TestAutosave kills the pod two seconds after a change.
 func TestAutosave(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	term := p.terminal("ghost")
-	term.unlock()
+	term := p.opened()
 	term.send("echo early >~/secrets/early; echo writ''ten\n")
 	term.expect("written")
 	deadline := time.Now().Add(4 * time.Second) // two, and as much again for a slow machine
@@ -187,9 +177,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 // TestServeDies ends its ghosts, and comes back.
 func TestServeDies(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	term := p.terminal("ghost")
-	term.unlock()
+	term := p.opened()
 	term.send("setsid sleep 98765 & echo sta''rted\n")
 	term.expect("started")
 	p.inPod("root", "sh", "-c", "pkill -9 -f 'role [s]erve'").ok()

@@ -16,9 +16,7 @@ import (
 // the same pod.
 func TestOutsideSeesNothing(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	term := p.terminal("ghost")
-	term.unlock()
+	term := p.opened()
 	term.send("echo swordfish >~/secrets/pw; cp ~/secrets/pw /tmp/pw; echo writ''ten\n")
 	term.expect("written")
 	for _, attack := range []struct{ name, script string }{
@@ -269,9 +267,7 @@ func TestLockWins(t *testing.T) {
 // through.
 func TestHostileFile(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	term := p.terminal("ghost")
-	term.unlock()
+	term := p.opened()
 	term.send("truncate -s 4T ~/secrets/vast; echo important >~/secrets/important; echo writ''ten\n")
 	term.expect("written")
 	start := time.Now()

@@ -75,6 +75,15 @@ func (p *project) terminal(args ...string) *terminal {
 	return onTerminal(p.t, cmd)
 }
 
+// opened starts the pod with a new vault, and a shell in its ghost.
+func (p *project) opened() *terminal {
+	p.t.Helper()
+	p.ghost("run", "base", "--", "true").ok()
+	term := p.terminal("ghost")
+	term.unlock()
+	return term
+}
+
 // screen is all output so far, without what only colours and steers.
 func (term *terminal) screen() string {
 	term.mu.Lock()

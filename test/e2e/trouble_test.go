@@ -83,9 +83,7 @@ func TestPromptsCanBeLeft(t *testing.T) {
 
 func TestPodDiesInMidSession(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	term := p.terminal("ghost")
-	term.unlock()
+	term := p.opened()
 	run(t, "docker", "kill", p.name).ok()
 	equal(t, "status", term.end(), wire.ExitSession)
 	if !strings.Contains(term.screen(), "tazpod: error: ") {
@@ -183,9 +181,7 @@ func TestBadVaults(t *testing.T) {
 
 func TestVaultInUse(t *testing.T) {
 	p := newProject(t)
-	p.ghost("run", "base", "--", "true").ok()
-	term := p.terminal("ghost")
-	term.unlock()
+	term := p.opened()
 	other := p.name + "-2"
 	run(t, "docker", "run", "-d", "--name", other, "--cap-add", "SYS_ADMIN", "-v", p.dir+":/workspace", "tazpod/base").ok()
 	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", other).Run() })
@@ -214,9 +210,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("umount %s: %v: %s", vault, err, out)
 		}
 	})
-	p.ghost("run", "base", "--", "true").ok()
-	term := p.terminal("ghost")
-	term.unlock()
+	term := p.opened()
 	term.send("echo safe >~/secrets/small; head -c 40M /dev/urandom >~/secrets/large; echo writ''ten\n")
 	term.expect("written")
 	for deadline := time.Now().Add(20 * time.Second); p.status().Vault.State != wire.VaultUnsaved; time.Sleep(100 * time.Millisecond) {

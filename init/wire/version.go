@@ -1,9 +1,10 @@
-package main
+package wire
 
 import "runtime/debug"
 
-// version comes from the build: the module's version, or the commit.
-func version() string {
+// Version is that of the running program, from its build: the module's version,
+// or the commit.
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
