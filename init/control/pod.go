@@ -208,13 +208,9 @@ func (p *pod) wipe(o *opened) {
 	go debug.FreeOSMemory() // what the heap grew by and what libraries copied; the kernel clears it
 }
 
-// retryClose keeps an unsaved vault until a save succeeds.
+// retryClose keeps an unsaved vault until a save succeeds or somebody uses it
+// again.
 func (p *pod) retryClose(o *opened) {
-	defer func() {
-		p.mu.Lock()
-		o.retrying = false
-		p.mu.Unlock()
-	}()
 	for delay := time.Second; ; delay = min(2*delay, 30*time.Second) {
 		select {
 		case <-time.After(delay):
@@ -222,11 +218,13 @@ func (p *pod) retryClose(o *opened) {
 			return
 		}
 		p.mu.Lock()
-		done := o.refs > 0 || p.open != o
-		p.mu.Unlock()
-		if done || safe(p.closeVault(o)) {
+		if o.refs > 0 || p.open != o {
+			o.retrying = false // with the look at refs, so that no release misses it
+			p.mu.Unlock()
 			return
 		}
+		p.mu.Unlock()
+		_ = p.closeVault(o) // noted for status; the next round finds it closed, or tries again
 	}
 }
 
