@@ -11,7 +11,7 @@ STATIC := CGO_ENABLED=0 $(GO) build -trimpath
 # them, hence an entry point of its own (init/pid1); and as a pod's first process
 # it needs neither the runtime's look at control groups nor its self-sent signals.
 INIT_FLAGS := -ldflags '-s -w -E=tazpod_entry -X=runtime.godebugDefault=containermaxprocs=0,updatemaxprocs=0,asyncpreemptoff=1'
-TEST_FLAGS ?= -race -count=1 -p 2 -timeout 15m
+TEST_FLAGS ?= -race -count=1 -p 2 -timeout 25m
 
 .PHONY: build
 build:

@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -191,4 +193,56 @@ func TestServeDies(t *testing.T) {
 	}
 	p.locked()
 	p.ghost("ghost", "--", "true").ok()
+}
+
+// TestCrowd has many come, go and lock at the same time. Whatever each of them
+// gets, the supervisor lives, the end is the end, and nothing is lost.
+func TestCrowd(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "sh", "-c", "echo kept >~/secrets/kept").ok()
+	var crowd sync.WaitGroup
+	codes := make(chan int, 64)
+	pass := passphrase
+	for i := range 4 {
+		for range 3 {
+			cmd := (&command{p: p, args: []string{"ghost", "--", "sh", "-c", fmt.Sprintf("echo %d >~/secrets/%d; sleep 0.%d", i, i, i)}, pass: &pass}).build(t.Context())
+			crowd.Go(func() {
+				_ = cmd.Run() // what it got is in its state
+				codes <- cmd.ProcessState.ExitCode()
+			})
+		}
+	}
+	for range 6 {
+		time.Sleep(700 * time.Millisecond)
+		p.tazpod("lock").ok()
+	}
+	crowd.Wait()
+	close(codes)
+	for code := range codes {
+		if code != 0 && code != wire.ExitSession {
+			t.Errorf("somebody of the crowd got status %d; want 0, or %d for being locked out", code, wire.ExitSession)
+		}
+	}
+	p.locked()
+	if log := run(t, "docker", "logs", p.name).both(); strings.Contains(log, "serve ended") || strings.Contains(log, "panic") || strings.Contains(log, "fatal error") {
+		t.Error("the supervisor did not survive")
+	}
+	equal(t, "content", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/kept").ok(), "kept\n")
+}
+
+// TestShortAnswer types one character where a passphrase is asked for, beside an
+// open ghost.
+func TestShortAnswer(t *testing.T) {
+	p := newProject(t)
+	first := p.opened()
+	second := p.terminal("ghost")
+	second.expect("Passphrase: ")
+	second.send("y\n")
+	second.expect("wrong passphrase")
+	second.expect("Passphrase: ")
+	second.send("\x03")
+	equal(t, "status", second.end(), 130)
+	first.ready()
+	first.send("exit\n")
+	equal(t, "status of the other", first.end(), 0)
 }

@@ -41,8 +41,8 @@ func TestInteractiveShell(t *testing.T) {
 	term.expect("login")
 	term.expect("/dev/pts/0")
 	term.resize(50, 132)
-	term.send("sleep 0.2; stty size\n")
-	term.expect("50 132")
+	term.send("until [ \"$(stty size)\" = '50 132' ]; do sleep 0.1; done; echo resi''zed\n")
+	term.expect("resized")
 	t.Run("Ctrl-C", func(t *testing.T) {
 		term.foreground()
 		term.send("\x03")
