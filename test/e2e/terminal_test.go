@@ -39,7 +39,18 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return watch(t, cmd, master)
+	// The library left its file in blocking mode, in which Close waits for the
+	// next read to return: a terminal that goes away must go at once.
+	fd, err := syscall.Dup(int(master.Fd()))
+	if err == nil {
+		syscall.CloseOnExec(fd)
+		err = syscall.SetNonblock(fd, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	master.Close()
+	return watch(t, cmd, os.NewFile(uintptr(fd), "/dev/ptmx"))
 }
 
 // watch collects what a started command writes, and waits for it.
