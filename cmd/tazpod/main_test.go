@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/test/need"
 )
 
 func TestMain(m *testing.M) {
@@ -88,10 +89,7 @@ func TestSSHArguments(t *testing.T) {
 // TestSSHReadsOurOptions has the real ssh parse what we write, with a path that
 // needs every kind of quoting.
 func TestSSHReadsOurOptions(t *testing.T) {
-	ssh, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Skip("this test needs ssh: apt-get install openssh-client")
-	}
+	need.Command(t, "ssh")
 	self := `/opt/100% "my" tools/it's`
 	config := filepath.Join(t.TempDir(), "config")
 	text := "Host pod-1\n"
@@ -104,7 +102,7 @@ func TestSSHReadsOurOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{append(args, "pod-1"), {"-G", "-F", config, "pod-1"}} {
-		out, err := exec.Command(ssh, args...).CombinedOutput()
+		out, err := exec.Command("ssh", args...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("ssh -G: %v\n%s", err, out)
 		}
