@@ -3,6 +3,7 @@ package wire
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Text describes the status for people, a line for each thing.
@@ -34,7 +35,17 @@ func (s Status) Text() string {
 		if name == "" {
 			name = "default"
 		}
-		line("ghost", name+", "+strconv.Itoa(len(g.Sessions))+" session(s), since "+g.Started)
+		if g.Only != nil {
+			name += ", only " + strings.Join(g.Only, " ")
+		}
+		text := name + ", " + strconv.Itoa(len(g.Sessions)) + " session(s), since " + g.Started
+		if g.Ends != "" {
+			text += ", until " + g.Ends
+		}
+		if g.Idle > 0 {
+			text += ", or unused for " + time.Duration(g.Idle).String()
+		}
+		line("ghost", text)
 	}
 	return b.String()
 }
@@ -47,12 +58,29 @@ func megabytes(n int64) string {
 // Text is the check as a row for people.
 func (c Check) Text() string {
 	mark := "ok  "
-	if !c.OK {
+	switch {
+	case !c.OK && c.Beyond:
+		mark = "no  "
+	case !c.OK:
 		mark = "NO  "
 	}
-	row := mark + c.Name + ": " + c.Found
+	promise := c.Promise
+	if promise == "" {
+		promise = "--"
+	}
+	row := mark + promise + "  " + c.Name + ": " + c.Found
 	if !c.OK && c.Hint != "" {
-		row += "\n    hint: " + c.Hint
+		row += "\n        hint: " + c.Hint
 	}
 	return row
+}
+
+// Fulfilled tells whether every promise is kept.
+func Fulfilled(checks []Check) bool {
+	for _, c := range checks {
+		if !c.OK && !c.Beyond {
+			return false
+		}
+	}
+	return true
 }

@@ -19,17 +19,34 @@ const (
 	VaultDir    = ".tazpod/vault"          // below Workspace
 	VaultFile   = "vault.img"              // in the vault's directory
 	VaultMount  = "/var/lib/tazpod/vault"  // where the launcher mounts the vault's directory, out of the user's reach
+	// PersistMount is where a volume for Pod.Persist is mounted, out of the user's
+	// reach likewise: what lies there is run inside ghosts.
+	PersistMount = "/var/lib/tazpod/persist"
+	// GhostSocket is, in a ghost alone, where its sessions may ask for a lock.
+	GhostSocket = RuntimeDir + "/ghost.sock"
+	Profiles    = "profiles"    // directory of the vault with one for each profile
+	SecretsFile = "secrets.yml" // below Workspace: the secrets' names, and who shows them
 	UserName    = "tazpod"
 	UserID      = 1000 // uid and gid of UserName, in the image and in the vault
 )
 
 // User names of the SSH connection. GhostUser opens or joins the default ghost,
-// GhostUser+"+NAME" that of a profile; both need the vault's passphrase.
+// GhostUser+ProfileMark+NAME that of a profile; both need the vault's passphrase.
 // ControlUser may only send the requests below and needs none: reaching the
 // socket already takes the pod's root.
 const (
 	GhostUser   = "ghost"
+	ProfileMark = "+"
 	ControlUser = "control"
+)
+
+// Variables (RFC 4254 section 6.4) by which a client says more about the session
+// that it asks for. They don't reach the session's environment, and can make
+// nothing looser than the pod's own settings.
+const (
+	AskOnly = "TAZPOD_ONLY" // names of secrets, separated by commas: a ghost of its own with only these
+	AskTTL  = "TAZPOD_TTL"  // the ghost ends after this time (Go's duration format)
+	AskIdle = "TAZPOD_IDLE" // and after this time without a keystroke
 )
 
 // Global requests (RFC 4254 section 4) that a ControlUser may send; the reply's
@@ -56,6 +73,10 @@ type Pod struct {
 	VaultSize int64    `json:"vault_size,omitempty"` // bytes, of a new vault; 256 MiB if 0
 	GhostRAM  int64    `json:"ghost_ram,omitempty"`  // bytes, limit of a ghost's RAM files; a quarter of the pod's memory if 0
 	Bridges   []string `json:"bridges,omitempty"`    // directories below Home, kept in the vault
+	Persist   []string `json:"persist,omitempty"`    // directories below Home, kept in clear on the volume at PersistMount
+	TTL       Duration `json:"ttl,omitempty"`        // a ghost's longest life; 0 for no limit
+	Idle      Duration `json:"idle,omitempty"`       // how long a ghost lives without a keystroke; 0 for ever
+	History   bool     `json:"history,omitempty"`    // the shell's history is kept in the vault
 }
 
 // Status is what `status` reports.
@@ -90,8 +111,11 @@ type VaultStatus struct {
 
 // GhostStatus describes one ghost.
 type GhostStatus struct {
-	Profile  string          `json:"profile"` // empty for the default ghost
+	Profile  string          `json:"profile"`        // empty for the default ghost
+	Only     []string        `json:"only,omitempty"` // the secrets that it is narrowed to
 	Started  string          `json:"started"`
+	Ends     string          `json:"ends,omitempty"` // when its time to live is over
+	Idle     Duration        `json:"idle,omitempty"` // its limit without a keystroke
 	Sessions []SessionStatus `json:"sessions"`
 }
 
@@ -114,8 +138,12 @@ type LockReply struct {
 
 // Check is one row of `doctor`.
 type Check struct {
-	Name  string `json:"name"`
-	OK    bool   `json:"ok"`
-	Found string `json:"found"`          // what this host gives
-	Hint  string `json:"hint,omitempty"` // what to change, when not OK
+	Promise string `json:"promise,omitempty"` // of THREAT_MODEL.md, that it is about
+	Name    string `json:"name"`
+	OK      bool   `json:"ok"`
+	// Beyond says that nothing promised depends on it: what it would give comes on
+	// top.
+	Beyond bool   `json:"beyond,omitempty"`
+	Found  string `json:"found"`          // what this host gives
+	Hint   string `json:"hint,omitempty"` // what to change, when not OK
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/tree"
@@ -43,8 +44,12 @@ type Vault struct {
 
 // Ghost says what the ghosts of the pod are like.
 type Ghost struct {
-	Bridges []string // directories below the home that are kept in the vault
-	RAM     int64    // bytes for a ghost's files; 0 for half the pod's memory
+	Bridges      []string // directories below the home that are kept in the vault
+	Persist      []string // directories below the home that are kept on a volume, in clear
+	TheirPersist []string // those of them that the project's file asks for
+	RAM          int64    // bytes for a ghost's files; 0 for a quarter of the pod's memory
+	TTL, Idle    time.Duration
+	History      bool // the shell's history is kept in the vault
 }
 
 // Build says how the project's image is made.
@@ -104,7 +109,8 @@ func Load(dir string, flags Overrides, env func(string) string) (*Config, error)
 
 // Pod is the part of the configuration that goes into the pod.
 func (c *Config) Pod() wire.Pod {
-	p := wire.Pod{Name: c.Name, VaultSize: c.Vault.Size, GhostRAM: c.Ghost.RAM, Bridges: c.Ghost.Bridges}
+	p := wire.Pod{Name: c.Name, VaultSize: c.Vault.Size, GhostRAM: c.Ghost.RAM, Bridges: c.Ghost.Bridges, Persist: c.Ghost.Persist,
+		TTL: wire.Duration(c.Ghost.TTL), Idle: wire.Duration(c.Ghost.Idle), History: c.Ghost.History}
 	if c.Vault.Path != wire.VaultDir {
 		p.Vault = c.Vault.Path
 	}

@@ -1,14 +1,16 @@
 package project
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
-	"github.com/goccy/go-yaml"
+	"github.com/tazzo/tazpod/init/strict"
+	"github.com/tazzo/tazpod/init/wire"
 )
 
 const maxFile = 64 << 10 // bytes; no settings are longer
@@ -26,7 +28,11 @@ type file struct {
 	} `yaml:"vault"`
 	Ghost struct {
 		Bridges []string `yaml:"bridges"`
+		Persist []string `yaml:"persist"`
 		RAM     *string  `yaml:"ram"`
+		TTL     *string  `yaml:"ttl"`
+		Idle    *string  `yaml:"idle"`
+		History *string  `yaml:"history"`
 	} `yaml:"ghost"`
 	Build struct {
 		Dockerfile     *string   `yaml:"dockerfile"`
@@ -66,31 +72,13 @@ func read(path string) (*file, error) {
 	return parse(path, data)
 }
 
-// parse decodes settings strictly: an unknown or repeated key is an error that
-// names file, line and, for a misspelt one, the key that was probably meant.
+// parse decodes settings strictly.
 func parse(path string, data []byte) (*file, error) {
-	if err := checkKeys(path, data); err != nil {
+	f := &file{path: path}
+	if err := strict.Decode(path, data, f); err != nil {
 		return nil, err
 	}
-	f := &file{path: path}
-	if err := yaml.UnmarshalWithOptions(data, f, yaml.Strict()); err != nil {
-		return nil, located(path, err)
-	}
 	return f, nil
-}
-
-// located puts "file:line: " before a YAML error, in place of the library's
-// excerpt of several lines.
-func located(path string, err error) error {
-	var y yaml.Error
-	if !errors.As(err, &y) || y.GetToken() == nil || y.GetToken().Position == nil {
-		return fmt.Errorf("%s: %s", path, strings.ReplaceAll(err.Error(), "\n", " "))
-	}
-	if wrong := (*yaml.TypeError)(nil); errors.As(err, &wrong) {
-		return fmt.Errorf("%s:%d: a value of another kind is wanted here (%s)", path, y.GetToken().Position.Line, wrong.DstType)
-	}
-	message := strings.ReplaceAll(y.GetMessage(), "\n", " ")
-	return fmt.Errorf("%s:%d: %s", path, y.GetToken().Position.Line, message)
 }
 
 // apply adds what the file says to c.
@@ -144,12 +132,8 @@ func (f *file) apply(c *Config) error {
 	if f.Vault.Engine != nil && *f.Vault.Engine != "auto" && *f.Vault.Engine != "memory" {
 		return wrap("vault.engine", fmt.Errorf("%q is neither auto nor memory", *f.Vault.Engine))
 	}
-	for _, b := range f.Ghost.Bridges {
-		b = strings.TrimPrefix(b, "~/")
-		if !filepath.IsLocal(b) || filepath.Clean(b) == "." {
-			return wrap("ghost.bridges", fmt.Errorf("%q is not a directory below the home, such as .aws", b))
-		}
-		c.Ghost.Bridges = append(c.Ghost.Bridges, filepath.Clean(b))
+	if err := f.applyGhost(&c.Ghost); err != nil {
+		return err
 	}
 	if f.Build.CACertificates != nil {
 		c.Build.CACertificates, c.Build.TheirCA = f.certificates(), !f.user
@@ -157,6 +141,50 @@ func (f *file) apply(c *Config) error {
 	c.Ports = append(c.Ports, f.Ports...)
 	if f.User != nil && *f.User != "tazpod" {
 		c.Notes = append(c.Notes, fmt.Sprintf("%s: user %q is ignored: it is always tazpod in a pod", f.path, *f.User))
+	}
+	return nil
+}
+
+// applyGhost adds what the file says of ghosts. The limits of two files are both
+// in force.
+func (f *file) applyGhost(g *Ghost) error {
+	wrap := func(key string, err error) error { return fmt.Errorf("%s: ghost.%s: %w", f.path, key, err) }
+	for _, list := range []struct {
+		said []string
+		to   *[]string
+	}{{f.Ghost.Bridges, &g.Bridges}, {f.Ghost.Persist, &g.Persist}} {
+		for _, name := range list.said {
+			name = filepath.Clean(strings.TrimPrefix(name, "~/"))
+			if !slices.Contains(*list.to, name) {
+				*list.to = append(*list.to, name)
+			}
+		}
+	}
+	if err := wire.CheckHome(g.Bridges, g.Persist); err != nil {
+		return fmt.Errorf("%s: ghost: %w", f.path, err)
+	}
+	if !f.user {
+		g.TheirPersist = f.Ghost.Persist
+	}
+	for key, limit := range map[string]struct {
+		text *string
+		to   *time.Duration
+	}{"ttl": {f.Ghost.TTL, &g.TTL}, "idle": {f.Ghost.Idle, &g.Idle}} {
+		if limit.text == nil {
+			continue
+		}
+		d, err := wire.ParseLimit(*limit.text)
+		if err != nil {
+			return wrap(key, err)
+		}
+		*limit.to = wire.Tighter(*limit.to, d)
+	}
+	switch h := f.Ghost.History; {
+	case h == nil:
+	case *h == "ram" || *h == "vault":
+		g.History = *h == "vault"
+	default:
+		return wrap("history", fmt.Errorf("%q is neither ram nor vault", *h))
 	}
 	return nil
 }

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/tree"
 )
 
@@ -116,6 +119,14 @@ func TestBadSettings(t *testing.T) {
 		"vault:\n  engine: floppy":      `neither auto nor memory`,
 		"ghost:\n  bridges: [../.aws]":  `not a directory below the home`,
 		"ghost:\n  bridges: [/etc]":     `not a directory below the home`,
+		"ghost:\n  bridges: [secrets]":  `beside ~/secrets`,
+		"ghost:\n  persist: [/etc]":     `ghost: persist "/etc" is not a directory below the home`,
+		"ghost:\n  persist: [secrets]":  `would keep "secrets", which is secret, on disk in clear`,
+		"ghost:\n  ttl: 8":              `ghost.ttl: "8" is not a duration`,
+		"ghost:\n  idle: 10ms":          `ghost.idle: "10ms" is shorter than 1s`,
+		"ghost:\n  history: disk":       `ghost.history: "disk" is neither ram nor vault`,
+		"ghost:\n  ttll: 8h":            `config.yaml:2: unknown key "ghost.ttll"; do you mean "ttl"?`,
+		"ghost: {bridges: [.aws], persist: [~/.aws/cli]}": `would keep ".aws"`,
 		"build:\n  dockerfile: /x":      `leads out of the project`,
 		"name: -x":                      `pod name "-x"`,
 		"name: a b":                     `pod name "a b"`,
@@ -127,6 +138,31 @@ func TestBadSettings(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Load(%.40q) = %v; want %q in it", settings, err, want)
 		}
+	}
+}
+
+// TestGhostsOfTwoFiles: the user's and the project's settings of ghosts are both
+// in force, and of two limits the tighter one.
+func TestGhostsOfTwoFiles(t *testing.T) {
+	home := t.TempDir()
+	put(t, filepath.Join(home, ".config/tazpod/config.yaml"), "ghost: {bridges: [.aws], persist: [.cache], ttl: 4h, idle: 10m}\n")
+	dir := makeProject(t, "ghost: {bridges: [~/.aws/, .kube], persist: [.vscode-server], ttl: 8h, idle: 5m, history: vault}\n")
+	c, err := Load(dir, Overrides{}, env("HOME", home))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Pod()
+	want := wire.Pod{Name: p.Name, VaultSize: p.VaultSize, Bridges: []string{".aws", ".kube"}, Persist: []string{".cache", ".vscode-server"},
+		TTL: wire.Duration(4 * time.Hour), Idle: wire.Duration(5 * time.Minute), History: true}
+	if !reflect.DeepEqual(p, want) {
+		t.Errorf("Pod() = %+v; want %+v", p, want)
+	}
+	if got := strings.Join(c.Ghost.TheirPersist, " "); got != ".vscode-server" {
+		t.Errorf("TheirPersist = %s; want the project's .vscode-server alone", got)
+	}
+	dir = makeProject(t, "ghost: {persist: [.aws]}\n")
+	if _, err := Load(dir, Overrides{}, env("HOME", home)); err == nil {
+		t.Error("a project may keep on disk what the user's own file has in the vault")
 	}
 }
 

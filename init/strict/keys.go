@@ -1,4 +1,4 @@
-package project
+package strict
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 // checkKeys walks a document before it is decoded, so that an unknown key is
 // reported with the one that was probably meant, and so that no anchor or merge
 // key can make a small file large.
-func checkKeys(path string, data []byte) error {
+func checkKeys(path string, data []byte, root reflect.Type) error {
 	doc, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		return located(path, err)
@@ -21,7 +21,7 @@ func checkKeys(path string, data []byte) error {
 		return fmt.Errorf("%s: more than one document", path)
 	}
 	for _, d := range doc.Docs {
-		if err := checkNode(path, "", d.Body, reflect.TypeFor[file]()); err != nil {
+		if err := checkNode(path, "", d.Body, root); err != nil {
 			return err
 		}
 	}
@@ -50,8 +50,12 @@ func checkNode(path, above string, n ast.Node, t reflect.Type) error {
 		if t == nil || t.Kind() != reflect.Slice {
 			return fmt.Errorf("%s:%d: %s holds no list", path, line(n), subject(above))
 		}
+		element := t.Elem()
+		if element.Kind() != reflect.Struct {
+			element = nil
+		}
 		for _, v := range n.Values {
-			if err := checkNode(path, above, v, nil); err != nil {
+			if err := checkNode(path, above, v, element); err != nil {
 				return err
 			}
 		}

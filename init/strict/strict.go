@@ -1,0 +1,39 @@
+// Package strict decodes YAML files that people write: an unknown or repeated key
+// is an error that names file, line and, for a misspelt one, the key that was
+// probably meant. It takes no anchors, by which a small file can become a large
+// one.
+package strict
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Decode reads data, which came from path, into the struct that into points to.
+func Decode(path string, data []byte, into any) error {
+	if err := checkKeys(path, data, reflect.TypeOf(into).Elem()); err != nil {
+		return err
+	}
+	if err := yaml.UnmarshalWithOptions(data, into, yaml.Strict()); err != nil {
+		return located(path, err)
+	}
+	return nil
+}
+
+// located puts "file:line: " before a YAML error, in place of the library's
+// excerpt of several lines.
+func located(path string, err error) error {
+	var y yaml.Error
+	if !errors.As(err, &y) || y.GetToken() == nil || y.GetToken().Position == nil {
+		return fmt.Errorf("%s: %s", path, strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	if wrong := (*yaml.TypeError)(nil); errors.As(err, &wrong) {
+		return fmt.Errorf("%s:%d: a value of another kind is wanted here (%s)", path, y.GetToken().Position.Line, wrong.DstType)
+	}
+	message := strings.ReplaceAll(y.GetMessage(), "\n", " ")
+	return fmt.Errorf("%s:%d: %s", path, y.GetToken().Position.Line, message)
+}

@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseLimit(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want time.Duration
+		says string
+	}{
+		{"90s", 90 * time.Second, ""},
+		{"1h30m", 90 * time.Minute, ""},
+		{"0", 0, ""},
+		{"1s", time.Second, ""},
+		{"999ms", 0, "shorter than 1s"},
+		{"-5m", 0, "shorter"},
+		{"8", 0, "not a duration"},
+		{"", 0, "not a duration"},
+		{"a while", 0, "such as 90s"},
+	} {
+		got, err := ParseLimit(c.text)
+		if got != c.want || (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("ParseLimit(%q) = %v, %v; want %v, %q", c.text, got, err, c.want, c.says)
+		}
+	}
+}
+
+func TestTighter(t *testing.T) {
+	for _, c := range [][3]time.Duration{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {5, 3, 3}, {3, 5, 3}} {
+		if got := Tighter(c[0], c[1]); got != c[2] {
+			t.Errorf("Tighter(%d, %d) = %d; want %d", c[0], c[1], got, c[2])
+		}
+	}
+}
+
+func TestCheckProfile(t *testing.T) {
+	for name, want := range map[string]bool{
+		"prod": true, "a": true, "0-x_y": true, strings.Repeat("a", 32): true,
+		"": false, "-a": false, "_a": false, "Prod": false, "a b": false, "a/b": false, "..": false, "ü": false, strings.Repeat("a", 33): false,
+	} {
+		if err := CheckProfile(name); (err == nil) != want {
+			t.Errorf("CheckProfile(%q) = %v; want ok %v", name, err, want)
+		}
+	}
+}
+
+func TestCheckHome(t *testing.T) {
+	for _, c := range []struct{ bridges, persist, says string }{
+		{".aws .kube", ".cache .vscode-server", ""},
+		{".config/gcloud", ".config/nvim", ""},
+		{".aws2", ".aws", ""},
+		{".aws", ".aws", `persist ".aws" would keep ".aws"`},
+		{".config/gcloud", ".config", `would keep ".config/gcloud"`},
+		{".aws", ".aws/cache", `would keep ".aws"`},
+		{"", "secrets", `would keep "secrets"`},
+		{"", "secrets/cache", `would keep "secrets"`},
+		{"", ".cache .cache/go", "lie in each other"},
+		{"", "../x", "below the home"},
+		{"", "/x", "below the home"},
+		{"", ".", "below the home"},
+		{"", "a/../b", "below the home"},
+		{"secrets", "", "beside ~/secrets"},
+		{"..", "", "beside ~/secrets"},
+	} {
+		err := CheckHome(strings.Fields(c.bridges), strings.Fields(c.persist))
+		if (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("CheckHome(%s; %s) = %v; want %q", c.bridges, c.persist, err, c.says)
+		}
+	}
+}
+
+// TestPodInJSON: what the launcher writes into a pod's environment is read there.
+func TestPodInJSON(t *testing.T) {
+	want := Pod{Name: "x", TTL: Duration(8 * time.Hour), Idle: Duration(90 * time.Second)}
+	text, err := json.Marshal(want)
+	if err != nil || string(text) != `{"name":"x","ttl":"8h0m0s","idle":"1m30s"}` {
+		t.Errorf("Marshal = %s, %v", text, err)
+	}
+	var got Pod
+	if err := json.Unmarshal(text, &got); err != nil || got.TTL != want.TTL || got.Idle != want.Idle {
+		t.Errorf("Unmarshal(%s) = %+v, %v; want %+v", text, got, err, want)
+	}
+	if err := json.Unmarshal([]byte(`{"ttl":"soon"}`), &got); err == nil {
+		t.Error("a ttl of soon is taken")
+	}
+}
