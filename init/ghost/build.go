@@ -162,5 +162,5 @@ func (b *builder) mountFresh(d directory, owner uint32, attributes uint64) error
 // makeTarget opens a directory of the ghost to mount on, making root's what is
 // missing of it.
 func (b *builder) makeTarget(target string) (*os.File, error) {
-	return makeAll(b.root, strings.TrimPrefix(target, "/"), 0o755, 0)
+	return MakeAll(b.root, strings.TrimPrefix(target, "/"), 0o755, 0)
 }

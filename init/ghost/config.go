@@ -18,8 +18,6 @@ package ghost
 
 import (
 	"fmt"
-	"path"
-	"strings"
 	"syscall"
 
 	"github.com/tazzo/tazpod/init/wire"
@@ -33,13 +31,25 @@ type Config struct {
 	Hostname  string   // inside; the pod's if empty
 	Base      string   // mount point, for serve, of the RAM file system that takes every write
 	Tree      string   // mount point, for serve, of the vault's content
+	Part      string   // the directory of it that this ghost shows, made if missing; all of it if empty
+	Files     []File   // what of Part is shown alone, without bridges; all if nil
 	Workspace string   // the project's directory in the pod; none if empty
 	Vault     string   // the vault's directory below Workspace, hidden in the ghost; wire.VaultDir if empty
 	Template  string   // root's template of the home directory; wire.HomeSource if empty
 	KernelID  uint32   // what uid and gid 1000 are outside (Support.KernelID)
 	Idmap     bool     // the workspace can be idmapped (Support.Idmap)
 	Bridges   []string // directories of the vault to appear below the home directory
+	Persist   []string // directories of the volume at Volume to appear there; they hold nothing secret
+	Volume    string   // mount point of that volume; wire.PersistMount if empty
+	Socket    string   // name in Base of a listening socket to appear at wire.GhostSocket; none if empty
+	History   bool     // the shell's history is kept in the vault
 	RAM       int64    // bytes, what Base was limited to
+}
+
+// File is one of the vault that a ghost shows.
+type File struct {
+	Path string // below Part
+	Name string // below wire.Secrets
 }
 
 func (c *Config) complete() error {
@@ -52,18 +62,22 @@ func (c *Config) complete() error {
 	if c.KernelID == 0 {
 		return fmt.Errorf("a ghost's user can't be root outside")
 	}
-	for _, p := range append([]string{c.Vault}, c.Bridges...) {
-		if !clean(p) || p == path.Base(wire.Secrets) || strings.HasPrefix(p, path.Base(wire.Secrets)+"/") {
-			return fmt.Errorf("%q is not the relative path of a directory that a ghost can have", p)
+	if c.Volume == "" {
+		c.Volume = wire.PersistMount
+	}
+	paths := []string{c.Vault}
+	if c.Part != "" {
+		paths = append(paths, c.Part)
+	}
+	for _, f := range c.Files {
+		paths = append(paths, f.Path, f.Name)
+	}
+	for _, p := range paths {
+		if !wire.Below(p) {
+			return fmt.Errorf("%q is not the relative path of something that a ghost can have", p)
 		}
 	}
-	return nil
-}
-
-// clean tells whether p names something strictly below the directory that it is
-// relative to.
-func clean(p string) bool {
-	return p != "" && p != "." && p == path.Clean(p) && !path.IsAbs(p) && p != ".." && !strings.HasPrefix(p, "../")
+	return wire.CheckHome(c.Bridges, c.Persist)
 }
 
 // SessionConfig says what to run in a ghost.

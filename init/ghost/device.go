@@ -3,6 +3,7 @@ package ghost
 import (
 	"fmt"
 	"os"
+	"path"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -128,4 +129,30 @@ func (b *builder) fillRun() error {
 		dir.Close()
 	}
 	return nil
+}
+
+// bindSocket shows the socket by which sessions reach serve. It lies in RAM of
+// the ghost: no other process of the pod has a name for it.
+func (b *builder) bindSocket() error {
+	from, err := sys.OpenPath(b.base, b.config.Socket, 0)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	run, err := b.open("/run")
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	dir, err := makeDir(run, path.Base(wire.RuntimeDir), 0o755, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	to, err := sys.OpenFile(dir, path.Base(wire.GhostSocket), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	return attach(from, to, false, sys.NoSUID|sys.NoDev|sys.NoExec)
 }

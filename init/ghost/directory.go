@@ -10,8 +10,9 @@ import (
 	"github.com/tazzo/tazpod/init/sys"
 )
 
-// makeAll is makeDir with every directory above that is missing.
-func makeAll(at *os.File, name string, mode, owner uint32) (*os.File, error) {
+// MakeAll opens the directory name below at, through no symbolic link, and makes
+// what is missing of it, with a mode and an owner. The caller closes it.
+func MakeAll(at *os.File, name string, mode, owner uint32) (*os.File, error) {
 	for i, c := range name {
 		if c != '/' {
 			continue

@@ -16,7 +16,7 @@ import (
 // fresh are the directories of the pod that a ghost sees nothing of, so that
 // mounts below them aren't brought over either. /run hides wire.RuntimeDir and
 // an engine's socket.
-var fresh = []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", wire.Home, wire.VaultMount}
+var fresh = []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", wire.Home, wire.VaultMount, wire.PersistMount}
 
 // What every engine keeps from a container's /proc and /sys (OCI runtime
 // specification, the default of moby's oci/defaults.go). A ghost does so even
@@ -49,6 +49,9 @@ func (b *builder) plan(mounts []*mountinfo.Info) steps.List {
 		add(func() error { return b.mountFresh(d, 0, quiet) }, "mount a fresh %s in RAM, mode %o", d.target, d.mode)
 	}
 	add(b.fillRun, "make /run/lock and /run/user/%d", wire.UserID)
+	if c.Socket != "" {
+		add(b.bindSocket, "bind the socket %s to %s", c.Socket, wire.GhostSocket)
+	}
 	for _, d := range devices {
 		add(func() error { return b.bindDevice(d) }, "bind /dev/%s", d.name)
 	}
@@ -68,9 +71,19 @@ func (b *builder) plan(mounts []*mountinfo.Info) steps.List {
 		add(func() error { return b.mask(p) }, "mask %s", p)
 	}
 	add(b.mountHome, "mount a fresh %s in RAM for uid %d, filled from %s", wire.Home, c.KernelID, c.Template)
-	add(b.bindSecrets, "bind the vault's content to %s", wire.Secrets)
-	for _, name := range c.Bridges {
-		add(func() error { return b.bridge(name) }, "bind %s of the vault to %s", name, path.Join(wire.Home, name))
+	if c.Files == nil {
+		add(b.bindSecrets, "bind the vault's content to %s", wire.Secrets)
+		for _, name := range c.Bridges {
+			add(func() error { return b.bridge(name) }, "bind %s of the vault to %s", name, path.Join(wire.Home, name))
+		}
+	} else {
+		add(func() error { return b.mountFresh(directory{"secrets", wire.Secrets, 0o700}, c.KernelID, quiet) }, "mount a fresh %s in RAM", wire.Secrets)
+		for _, f := range c.Files {
+			add(func() error { return b.bindFile(f) }, "bind %s of the vault to %s", f.Path, path.Join(wire.Secrets, f.Name))
+		}
+	}
+	for _, name := range c.Persist {
+		add(func() error { return b.persist(name) }, "bind %s of the volume %s to %s", name, c.Volume, path.Join(wire.Home, name))
 	}
 	if c.Workspace != "" {
 		how := "as it is"

@@ -29,9 +29,9 @@ type Support struct {
 // in serve, and takes some milliseconds.
 func Probe(workspace string) Support {
 	var s Support
-	check := func(name string, required bool, do func() (found string, err error)) bool {
+	check := func(promise, name string, required bool, do func() (found string, err error)) bool {
 		found, err := do()
-		c := wire.Check{Name: name, OK: err == nil, Found: found}
+		c := wire.Check{Promise: promise, Name: name, OK: err == nil, Found: found}
 		if err != nil {
 			r := refuse(fmt.Errorf("%s: %w", name, err))
 			c.Found, c.Hint = r.Error(), r.Hint
@@ -42,14 +42,14 @@ func Probe(workspace string) Support {
 		s.Checks = append(s.Checks, c)
 		return err == nil
 	}
-	check("namespaces", true, probeNamespaces)
-	check("user namespace", true, probeUserNamespace)
-	check("mounts", true, func() (string, error) { return "allowed", sys.MayMount("/proc/self/task") })
-	check("root", true, probeRoot)
-	check("files", true, probeFiles)
-	check("RAM", true, probeRAM)
-	check("filter", true, probeFilter)
-	check("idmapped workspace", false, func() (string, error) {
+	check("P2", "namespaces", true, probeNamespaces)
+	check("P2", "user namespace", true, probeUserNamespace)
+	check("P1", "mounts", true, func() (string, error) { return "allowed", sys.MayMount("/proc/self/task") })
+	check("P1", "root", true, probeRoot)
+	check("P1", "files", true, probeFiles)
+	check("P1", "RAM", true, probeRAM)
+	check("P2", "filter", true, probeFilter)
+	check("P2", "idmapped workspace", false, func() (string, error) {
 		id, err := probeIdmap(workspace)
 		s.KernelID, s.Idmap = id, err == nil
 		return fmt.Sprintf("yes: the ghost's user is %d outside, which nobody else is", id), err

@@ -1,8 +1,9 @@
 package ghost
 
 import (
+	"fmt"
 	"os"
-	"strings"
+	"path"
 
 	"golang.org/x/sys/unix"
 
@@ -10,26 +11,74 @@ import (
 	"github.com/tazzo/tazpod/init/wire"
 )
 
-// bindSecrets mounts the vault's content in the fresh home directory.
+const secretsName = "secrets" // of wire.Secrets, in the home directory
+
+// bindSecrets mounts the vault's content, or the part of it that this ghost
+// shows, in the fresh home directory.
 func (b *builder) bindSecrets() error {
 	tree, err := b.openTree()
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
-	return b.bindHome(tree, strings.TrimPrefix(wire.Secrets, wire.Home+"/"))
+	return b.bindHome(tree, secretsName)
 }
 
+// bindFile shows one file of the vault, in a directory of secrets that has
+// nothing else: what a session makes there is RAM of its ghost. A file that is
+// mounted can be written, not replaced.
+func (b *builder) bindFile(file File) error {
+	tree, err := b.openTree()
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	from, err := sys.OpenPath(tree, file.Path, 0)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
+		return &os.PathError{Op: "fstat", Path: file.Path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fmt.Errorf("%s is not a regular file of the vault", file.Path)
+	}
+	secrets, err := b.open(wire.Secrets)
+	if err != nil {
+		return err
+	}
+	defer secrets.Close()
+	if above := path.Dir(file.Name); above != "." {
+		dir, err := MakeAll(secrets, above, 0o700, b.config.KernelID)
+		if err != nil {
+			return err
+		}
+		dir.Close()
+	}
+	to, err := sys.OpenFile(secrets, file.Name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	return attach(from, to, false, sys.NoSUID|sys.NoDev)
+}
+
+// openTree opens the part of the vault's content that this ghost shows.
 func (b *builder) openTree() (*os.File, error) {
 	tree, err := sys.OpenFile(nil, b.config.Tree, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
-	if err := inRAM(tree); err != nil {
-		tree.Close()
-		return nil, err
+	if err := inRAM(tree); err != nil || b.config.Part == "" {
+		if err != nil {
+			tree.Close()
+		}
+		return tree, err
 	}
-	return tree, nil
+	defer tree.Close()
+	return MakeAll(tree, b.config.Part, 0o700, b.config.KernelID)
 }
 
 // bridge mounts a directory of the vault, made if missing, in the home
@@ -40,7 +89,7 @@ func (b *builder) bridge(name string) error {
 		return err
 	}
 	defer tree.Close()
-	from, err := makeAll(tree, name, 0o700, b.config.KernelID)
+	from, err := MakeAll(tree, name, 0o700, b.config.KernelID)
 	if err != nil {
 		return err
 	}
@@ -49,15 +98,21 @@ func (b *builder) bridge(name string) error {
 }
 
 func (b *builder) bindHome(from *os.File, name string) error {
-	home, err := b.open(wire.Home)
-	if err != nil {
-		return err
-	}
-	defer home.Close()
-	to, err := makeAll(home, name, 0o700, b.config.KernelID)
+	to, err := b.makeHome(name)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
 	return attach(from, to, false, sys.NoSUID|sys.NoDev)
+}
+
+// makeHome opens a directory below the home to mount on, making the user's what
+// is missing of it.
+func (b *builder) makeHome(name string) (*os.File, error) {
+	home, err := b.open(wire.Home)
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close()
+	return MakeAll(home, name, 0o700, b.config.KernelID)
 }

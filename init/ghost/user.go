@@ -54,6 +54,9 @@ func environment(c Config, u user, added []string) []string {
 			env[name] = value
 		}
 	}
+	if c.History {
+		env["HISTFILE"] = wire.Secrets + "/.bash_history"
+	}
 	// What prompts and programs may rely on comes last.
 	env["TAZPOD_GHOST"], env["TAZPOD_PROFILE"], env["TAZPOD_NAME"] = "1", c.Profile, c.Name
 	var list []string

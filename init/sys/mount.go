@@ -173,6 +173,15 @@ func Attach(mount, target *os.File) error {
 		unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
 }
 
+// IsMountPoint tells whether f, a directory, is the root of a mount.
+func IsMountPoint(f *os.File) (bool, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, 0, &st); err != nil {
+		return false, pathError("statx", f.Name(), err)
+	}
+	return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
 // Detach takes the mount at path, and all below it, out of the name space at
 // once, whoever still uses it.
 func Detach(path string) error {
