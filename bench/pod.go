@@ -117,7 +117,7 @@ func (p *pod) connect(ctx context.Context, source dial.Source) (*dial.Client, er
 	return dial.Ghost(ctx, carrier, func() (ssh.PublicKey, error) {
 		r := <-keys
 		return r.key, r.err
-	}, source)
+	}, source, dial.Ask{})
 }
 
 // session runs a script in the ghost to its end.

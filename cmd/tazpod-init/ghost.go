@@ -24,6 +24,10 @@ import (
 var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the command behind --.", true,
 	func(c *kingpin.CmdClause) func([]string) (int, error) {
 		given := c.Flag("passphrase-fd", "Read the passphrase from this descriptor instead of asking.").PlaceHolder("N").String()
+		profile := c.Flag("profile", "Show only this group of secrets, in a ghost of its own.").PlaceHolder("NAME").String()
+		only := c.Flag("only", "Show only this secret, to this one session (may be repeated).").PlaceHolder("NAME").Strings()
+		ttl := c.Flag("ttl", "End the ghost after this time.").PlaceHolder("8h").String()
+		idle := c.Flag("idle", "End the ghost when nobody uses it for this time.").PlaceHolder("30m").String()
 		return func(argv []string) (int, error) {
 			fd := nobodysFD
 			if *given != "" {
@@ -33,14 +37,18 @@ var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the com
 				}
 				fd = int(n)
 			}
-			return enterGhost(fd, argv)
+			ask, err := dial.ParseAsk(*profile, *only, *ttl, *idle)
+			if err != nil {
+				return 0, &exit{wire.ExitUsage, err, ""}
+			}
+			return enterGhost(fd, ask, argv)
 		}
 	}}
 
 // nobodysFD stands for a passphrase that nobody gives: people are asked.
 const nobodysFD = -1
 
-func enterGhost(fd int, argv []string) (int, error) {
+func enterGhost(fd int, ask dial.Ask, argv []string) (int, error) {
 	carrier, err := net.Dial("unix", wire.Socket)
 	if err != nil {
 		if why, hint, ok := control.Unreachable(err); ok {
@@ -63,7 +71,7 @@ func enterGhost(fd int, argv []string) (int, error) {
 		carrier.Close()
 		return 0, &exit{wire.ExitUsage, errors.New("a shell needs a terminal"), "docker exec -it, or name a command: ghost -- CMD"}
 	}
-	client, err := dial.Ghost(context.Background(), carrier, control.HostKey, source)
+	client, err := dial.Ghost(context.Background(), carrier, control.HostKey, source, ask)
 	if err != nil {
 		return 0, loginFailure(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/ghost"
 	"github.com/tazzo/tazpod/init/pid1"
+	"github.com/tazzo/tazpod/init/secrets"
 	"github.com/tazzo/tazpod/init/wire"
 )
 
@@ -17,10 +18,11 @@ import (
 // `tazpod-init role NAME`. They take their configuration from inherited
 // descriptors and are of no use to people.
 var roles = map[string]func() error{
-	"serve":  serve,           // supervisor: control socket, vault, ghosts
-	"ghost":  ghost.RoleGhost, // first process of a ghost; builds its root
-	"keeper": ghost.RoleKeeper,
-	"hold":   ghost.RoleHold, // keeps a user namespace alive while mounts are mapped by it
+	"serve":   serve,           // supervisor: control socket, vault, ghosts
+	"ghost":   ghost.RoleGhost, // first process of a ghost; builds its root
+	"keeper":  ghost.RoleKeeper,
+	"hold":    ghost.RoleHold, // keeps a user namespace alive while mounts are mapped by it
+	"secrets": secrets.Role,   // reads what a hostile project may have written, as nobody
 }
 
 func main() {

@@ -15,6 +15,9 @@ import (
 var lockCommand = command{"lock", "End every ghost of this pod, save its vault and forget the key.", false,
 	func(c *kingpin.CmdClause) func([]string) (int, error) {
 		return func([]string) (int, error) {
+			if _, err := os.Stat(wire.GhostSocket); err == nil { // this is a ghost
+				return wire.ExitFailure, control.LockInside()
+			}
 			var reply wire.LockReply
 			if err := ask(wire.RequestLock, &reply); err != nil {
 				return wire.ExitFailure, err
@@ -51,10 +54,8 @@ var doctorCommand = command{"doctor", "Print every guarantee and whether this ho
 				return wire.ExitFailure, err
 			}
 			code := wire.ExitOK
-			for _, check := range checks {
-				if !check.OK {
-					code = wire.ExitPrivileges
-				}
+			if !wire.Fulfilled(checks) {
+				code = wire.ExitPrivileges
 			}
 			if *asJSON {
 				return code, json.NewEncoder(os.Stdout).Encode(checks)

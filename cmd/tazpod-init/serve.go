@@ -83,7 +83,7 @@ func startedHow() (started, error) {
 // lockMemory keeps the supervisor out of swap, and says how well. A pod whose
 // limit is lower still locks each secret on its own.
 func lockMemory() wire.Check {
-	check := wire.Check{Name: "supervisor's memory is locked", Hint: "start the pod with --ulimit memlock=-1, or on a machine without swap"}
+	check := wire.Check{Promise: "P1", Name: "supervisor's memory is locked", Hint: "start the pod with --ulimit memlock=-1, or on a machine without swap"}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
 		check.Found = "no: " + err.Error()

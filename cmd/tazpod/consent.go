@@ -35,6 +35,10 @@ type question struct {
 
 func (p *place) question(certificates map[string][]byte) *question {
 	q := &question{project: p.config.Dir}
+	if persist := p.config.Ghost.TheirPersist; len(persist) > 0 {
+		q.add("persist", strings.Join(persist, "\n"), nil)
+		q.what = append(q.what, fmt.Sprintf("what ghosts write to %q of the home to stay on disk, not encrypted", persist))
+	}
 	if !p.config.Build.TheirCA {
 		return q
 	}

@@ -32,10 +32,8 @@ var doctorCommand = command{"doctor", "Print every guarantee and whether this ma
 			}
 			checks = append(checks, inPod...)
 			code := wire.ExitOK
-			for _, check := range checks {
-				if !check.OK {
-					code = wire.ExitPrivileges
-				}
+			if !wire.Fulfilled(checks) {
+				code = wire.ExitPrivileges
 			}
 			if *asJSON {
 				return code, json.NewEncoder(os.Stdout).Encode(checks)
@@ -57,8 +55,8 @@ func onHost(c *call, e *engine.Engine) ([]wire.Check, error) {
 	}
 	swap := map[bool]string{true: "yes", false: "no"}[info.SwapLimit]
 	checks := []wire.Check{
-		{Name: "container engine", OK: true, Found: fmt.Sprintf("%s %s at %s, API %s", info.Name, info.ServerVersion, e.Host, e.Version)},
-		{Name: "swap of a pod's memory can be forbidden", OK: info.SwapLimit, Found: swap,
+		{Promise: "P6", Name: "container engine", OK: true, Found: fmt.Sprintf("%s %s at %s, API %s", info.Name, info.ServerVersion, e.Host, e.Version)},
+		{Promise: "P1", Name: "swap of a pod's memory can be forbidden", OK: info.SwapLimit, Found: swap,
 			Hint: "the kernel needs swapaccount=1, or a machine without swap"},
 	}
 	client := wire.Check{Name: "OpenSSH client (for tazpod ssh only)", OK: true}

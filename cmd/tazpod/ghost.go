@@ -13,6 +13,10 @@ var ghostCommand = command{"ghost", "Open or join the ghost of this project's po
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
 		flags := declareSession(c)
 		return func(c *call) (int, error) {
+			ask, err := flags.ask()
+			if err != nil {
+				return 0, err
+			}
 			p, err := c.here(project.Overrides{})
 			if err != nil {
 				return 0, err
@@ -25,7 +29,7 @@ var ghostCommand = command{"ghost", "Open or join the ghost of this project's po
 			if err != nil {
 				return 0, err
 			}
-			return p.session(pod, fresh, source, *flags.plain)
+			return p.session(pod, fresh, source, ask, *flags.plain)
 		}
 	}}
 

@@ -1,15 +1,24 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os"
+
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/project"
 )
 
 var lockCommand = command{"lock", "End every ghost of this project, save the vault and forget the key, at once.", false, false,
-	func(*kingpin.CmdClause) func(*call) (int, error) {
+	func(c *kingpin.CmdClause) func(*call) (int, error) {
+		all := c.Flag("all", "In every pod of this machine.").Short('a').Bool()
 		return func(c *call) (int, error) {
+			if *all {
+				return wire.ExitOK, c.lockAll()
+			}
 			p, err := c.here(project.Overrides{})
 			if err != nil {
 				return 0, err
@@ -26,3 +35,30 @@ var lockCommand = command{"lock", "End every ghost of this project, save the vau
 			return wire.ExitOK, err
 		}
 	}}
+
+// lockAll locks whatever runs, also when some of it can't be.
+func (c *call) lockAll() error {
+	e, err := engine.Open(c.ctx, os.Getenv)
+	if err != nil {
+		return err
+	}
+	pods, err := e.Running(c.ctx)
+	if err != nil {
+		return err
+	}
+	p := &place{c, nil, e}
+	var errs []error
+	for _, pod := range pods {
+		locked, err := p.lock(pod)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the pod %s: %w", pod.Name, err))
+		}
+		if locked {
+			c.notify("locked " + pod.Name)
+		}
+	}
+	if len(pods) == 0 {
+		c.notify("no pod is running: nothing is open")
+	}
+	return errors.Join(errs...)
+}

@@ -26,9 +26,9 @@ func (p *place) control(pod *engine.Pod, fresh bool) (*dial.Client, error) {
 }
 
 // ghost connects to open a session.
-func (p *place) ghost(pod *engine.Pod, fresh bool, source dial.Source) (*dial.Client, error) {
+func (p *place) ghost(pod *engine.Pod, fresh bool, source dial.Source, ask dial.Ask) (*dial.Client, error) {
 	return p.reach(pod, fresh, func(ctx context.Context, carrier net.Conn, key dial.HostKey) (*dial.Client, error) {
-		return dial.Ghost(ctx, carrier, key, source)
+		return dial.Ghost(ctx, carrier, key, source, ask)
 	})
 }
 

@@ -13,6 +13,10 @@ var runCommand = command{"run", "Build and start what is missing, and open a gho
 		yes := trustFlag(c)
 		flags := declareSession(c)
 		return func(c *call) (int, error) {
+			ask, err := flags.ask()
+			if err != nil {
+				return 0, err
+			}
 			p, err := c.here(project.Overrides{Network: *network})
 			if err != nil {
 				return 0, err
@@ -25,7 +29,7 @@ var runCommand = command{"run", "Build and start what is missing, and open a gho
 			if err != nil {
 				return 0, err
 			}
-			return p.session(pod, fresh, source, *flags.plain)
+			return p.session(pod, fresh, source, ask, *flags.plain)
 		}
 	}}
 

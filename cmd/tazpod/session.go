@@ -20,6 +20,9 @@ type sessionFlags struct {
 	passphraseFD   *string
 	passphraseFile *string
 	plain          *bool
+	profile        *string
+	only           *[]string
+	ttl, idle      *string
 }
 
 func declareSession(c *kingpin.CmdClause) sessionFlags {
@@ -27,7 +30,20 @@ func declareSession(c *kingpin.CmdClause) sessionFlags {
 		c.Flag("passphrase-fd", "Read the passphrase from this file descriptor instead of the terminal.").PlaceHolder("N").String(),
 		c.Flag("passphrase-file", "Read the passphrase from this file instead of the terminal.").PlaceHolder("FILE").Envar("TAZPOD_PASSPHRASE_FILE").String(),
 		c.Flag("no-tty", "Give the command no terminal although there is one.").Short('T').Bool(),
+		c.Flag("profile", "Show only this group of secrets, in a ghost of its own.").PlaceHolder("NAME").Envar("TAZPOD_PROFILE").String(),
+		c.Flag("only", "Show only this secret, to this one session (may be repeated).").PlaceHolder("NAME").Strings(),
+		c.Flag("ttl", "End the ghost after this time.").PlaceHolder("8h").Envar(wire.AskTTL).String(),
+		c.Flag("idle", "End the ghost when nobody uses it for this time.").PlaceHolder("30m").Envar(wire.AskIdle).String(),
 	}
+}
+
+// ask is which ghost the flags mean.
+func (f sessionFlags) ask() (dial.Ask, error) {
+	ask, err := dial.ParseAsk(*f.profile, *f.only, *f.ttl, *f.idle)
+	if err != nil {
+		err = &exit{wire.ExitUsage, err, ""}
+	}
+	return ask, err
 }
 
 // source finds out who knows the passphrase, and asks for nothing where nobody
@@ -64,11 +80,11 @@ func (f sessionFlags) source() (dial.Source, error) {
 }
 
 // session runs argv, or a login shell, in the pod's ghost.
-func (p *place) session(pod *engine.Pod, fresh bool, source dial.Source, plain bool) (int, error) {
+func (p *place) session(pod *engine.Pod, fresh bool, source dial.Source, ask dial.Ask, plain bool) (int, error) {
 	// Other processes of this user need not see the passphrase go by; where this
 	// is refused they could anyway.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	client, err := p.ghost(pod, fresh, source)
+	client, err := p.ghost(pod, fresh, source, ask)
 	if err != nil {
 		return 0, err
 	}

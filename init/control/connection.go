@@ -9,14 +9,17 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
 )
 
 // connection is one authenticated SSH connection.
 type connection struct {
-	server *server
-	ssh    *ssh.ServerConn
-	lease  *lease // nil for a ControlUser
+	server  *server
+	ssh     *ssh.ServerConn
+	lease   *lease // nil for a ControlUser
+	profile string // of the ghost that its sessions go to
+	client  string // the program at the other end, as it calls itself
 
 	live int // sessions that run; guarded by pod.mu
 }
@@ -36,7 +39,7 @@ func (c *connection) control(channels <-chan ssh.NewChannel, requests <-chan *ss
 		case wire.RequestLock:
 			reply = c.server.pod.lock("the vault was locked")
 		case wire.RequestReport:
-			reply = c.server.pod.support.Checks
+			reply = c.server.pod.report()
 		default:
 			_ = request.Reply(false, nil)
 			continue
@@ -150,7 +153,11 @@ func (p *pod) status(version string) wire.Status {
 	p.mu.Lock()
 	o := p.open
 	for _, r := range p.ghosts {
-		g := wire.GhostStatus{Profile: r.profile, Started: stamp(r.started), Sessions: []wire.SessionStatus{}}
+		g := wire.GhostStatus{Profile: r.profile, Only: r.only, Started: stamp(r.started), Idle: wire.Duration(r.limits.idle),
+			Sessions: []wire.SessionStatus{}}
+		if r.limits.ends != 0 {
+			g.Ends = stamp(time.Now().Add(r.limits.ends - sys.Uptime()))
+		}
 		for _, a := range r.sessions {
 			g.Sessions = append(g.Sessions, wire.SessionStatus{ID: a.id, Terminal: a.terminal, Started: stamp(a.started)})
 		}

@@ -26,7 +26,11 @@ func exitCode(err error) int {
 
 // sessionCode is that for an error after the vault was opened.
 func sessionCode(err error) int {
-	if privilege(err) {
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage):
+		return wire.ExitUsage
+	case privilege(err):
 		return wire.ExitPrivileges
 	}
 	return wire.ExitSession
@@ -43,8 +47,12 @@ func privilege(err error) bool {
 // hint is the way out of an error, or nothing.
 func hint(err error) string {
 	var refused *ghost.RefusedError
-	if errors.As(err, &refused) {
+	var usage *usageError
+	switch {
+	case errors.As(err, &refused):
 		return refused.Hint
+	case errors.As(err, &usage):
+		return usage.hint
 	}
 	return vault.Hint(err)
 }

@@ -19,7 +19,10 @@ import (
 
 const (
 	triesPerConnection = 3
-	slowestReply       = 30 * time.Second // to a wrong passphrase
+	// slowestReply is the longest wait for the answer to a wrong passphrase. With
+	// maxLogins connections it leaves a guesser slower than the keyslot would be
+	// to one who has the file.
+	slowestReply = 10 * time.Second
 )
 
 var (
@@ -53,7 +56,8 @@ type login struct {
 	raw      net.Conn
 	ctx      context.Context
 	lease    *lease
-	failures int // wrong passphrases
+	profile  string // that the user asked for
+	failures int    // wrong passphrases
 }
 
 // dropIfAny lets go of a lease whose connection broke off during the handshake.
@@ -84,13 +88,12 @@ func (l *login) config() *ssh.ServerConfig {
 // interactive is the dialogue in which a person, or the launcher, gives the
 // passphrase, and the only one in which a new vault is made.
 func (l *login) interactive(c ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	if c.User() != wire.GhostUser {
-		return nil, l.refuse(ask, wire.ExitUsage, fmt.Errorf("there is no user %q here", c.User()),
-			"log in as "+wire.GhostUser)
-	}
 	p := l.server.pod
 	if err := p.support.Refused; err != nil {
 		return nil, l.refuse(ask, wire.ExitPrivileges, err, hint(err))
+	}
+	if err := l.choose(c.User()); err != nil {
+		return nil, l.refuse(ask, wire.ExitUsage, err, hint(err))
 	}
 	exists, err := p.vaultExists()
 	if err != nil {
@@ -126,6 +129,18 @@ func (l *login) interactive(c ssh.ConnMetadata, ask ssh.KeyboardInteractiveChall
 	return nil, err
 }
 
+// choose takes the profile from the user's name, before a passphrase is asked
+// for in vain.
+func (l *login) choose(user string) (err error) {
+	if l.profile, err = profileOf(user); err != nil {
+		return &usageError{err, "log in as " + wire.GhostUser + ", or as " + wire.GhostUser + wire.ProfileMark + "NAME for a profile"}
+	}
+	if l.profile != "" {
+		_, err = groups(l.ctx, l.profile)
+	}
+	return err
+}
+
 // password is for clients without dialogue. It can't make a vault.
 func (l *login) password(c ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
 	passphrase, err := locked.Take(password)
@@ -133,8 +148,8 @@ func (l *login) password(c ssh.ConnMetadata, password []byte) (*ssh.Permissions,
 		return nil, err
 	}
 	defer passphrase.Destroy()
-	if c.User() != wire.GhostUser || l.server.pod.support.Refused != nil {
-		return nil, errors.New("refused")
+	if err := errors.Join(l.server.pod.support.Refused, l.choose(c.User())); err != nil {
+		return nil, err
 	}
 	_, err = l.unlock(passphrase, false)
 	return nil, err

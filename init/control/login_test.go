@@ -10,7 +10,7 @@ import (
 
 func TestThrottle(t *testing.T) {
 	var th throttle
-	for _, want := range []time.Duration{250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
+	for _, want := range []time.Duration{250, 500, 1000, 2000, 4000, 8000, 10000, 10000} {
 		if got := th.failed(); got != want*time.Millisecond {
 			t.Errorf("failed() = %v; want %v", got, want*time.Millisecond)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/ghost"
 	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/vault"
 	"github.com/tazzo/tazpod/init/wire"
 )
@@ -222,13 +223,8 @@ func mountedPlace(known string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: wire.VaultMount, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), known)
-	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &st); err != nil {
-		f.Close()
-		return nil, &os.PathError{Op: "statx", Path: wire.VaultMount, Err: err}
-	}
-	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
-		return nil, f.Close()
+	if mounted, err := sys.IsMountPoint(f); err != nil || !mounted {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }

@@ -42,13 +42,14 @@ type pod struct {
 
 	gate sync.Mutex // one passphrase at a time; held during the key derivation
 
-	mu       sync.Mutex
-	open     *opened             // nil when locked
-	wiping   *opened             // what is being wiped; nil when nothing is
-	ghosts   map[string]*running // by profile
-	leases   map[*lease]struct{}
-	locks    int // how often lock was called: a login that began before gets nothing
-	stopping bool
+	mu        sync.Mutex
+	open      *opened             // nil when locked
+	wiping    *opened             // what is being wiped; nil when nothing is
+	ghosts    map[string]*running // by profile; those of one session under names of their own
+	lastGhost int
+	leases    map[*lease]struct{}
+	locks     int // how often lock was called: a login that began before gets nothing
+	stopping  bool
 }
 
 func newPod(config wire.Pod, support ghost.Support, log zerolog.Logger) *pod {

@@ -3,10 +3,15 @@ package control
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/tazzo/tazpod/init/ghost"
 	"github.com/tazzo/tazpod/init/wire"
@@ -14,12 +19,18 @@ import (
 
 // running is a ghost with its sessions. It starts with the first session and
 // ends with the last one, or when somebody ends it. Its fields are guarded by
-// pod.mu.
+// pod.mu, but for those that start sets and used.
 type running struct {
 	pod      *pod
+	key      string // in pod.ghosts
 	profile  string
-	base     string // mount point of its RAM files
+	only     []string     // names of the secrets that it is narrowed to; nil for all
+	files    []ghost.File // of those
+	base     string       // mount point of its RAM files
+	socket   net.Listener
 	started  time.Time
+	limits   limits
+	used     atomic.Int64  // uptime of the last keystroke
 	ready    chan struct{} // closed when ghost or failed is set
 	ghost    *ghost.Ghost
 	failed   error
@@ -37,12 +48,16 @@ type attached struct {
 	id       int
 	terminal bool
 	started  time.Time
+	tell     func(string)
 }
 
 // join starts a session in the ghost of a profile, and the ghost if it isn't
 // there. admit is asked, under pod.mu, whether the caller's passphrase still
 // counts. The caller calls leave when the session is over.
-func (p *pod) join(ctx context.Context, profile string, config ghost.SessionConfig, admit func() bool) (*running, *attached, error) {
+func (p *pod) join(ctx context.Context, w wish, admit func() bool) (*running, *attached, error) {
+	if w.bad != nil {
+		return nil, nil, w.bad
+	}
 	for {
 		p.mu.Lock()
 		if p.stopping {
@@ -53,7 +68,13 @@ func (p *pod) join(ctx context.Context, profile string, config ghost.SessionConf
 			p.mu.Unlock()
 			return nil, nil, errLocked
 		}
-		r := p.ghosts[profile]
+		p.lastGhost++
+		number := strconv.Itoa(p.lastGhost)
+		key := w.profile
+		if w.only != nil { // which nobody joins
+			key += "#" + number
+		}
+		r := p.ghosts[key]
 		if r != nil && r.ending {
 			p.mu.Unlock()
 			<-r.ended
@@ -61,43 +82,55 @@ func (p *pod) join(ctx context.Context, profile string, config ghost.SessionConf
 		}
 		first := r == nil
 		if first {
-			r = &running{pod: p, profile: profile, started: time.Now(), ready: make(chan struct{}),
+			r = &running{pod: p, key: key, profile: w.profile, only: w.only, started: time.Now(), ready: make(chan struct{}),
 				ended: make(chan struct{}), sessions: map[int]*attached{}}
-			p.ghosts[profile] = r
+			r.limits.tighten(time.Duration(p.config.TTL), time.Duration(p.config.Idle))
+			p.ghosts[key] = r
 			p.open.refs++
 		}
+		r.limits.tighten(w.ttl, w.idle)
+		r.touch()
 		r.nextID++
-		s := &attached{id: r.nextID, terminal: config.Terminal != nil, started: time.Now()}
+		s := &attached{id: r.nextID, terminal: w.session.Terminal != nil, started: time.Now(), tell: w.tell}
 		r.sessions[s.id] = s // holds the ghost from now on
+		o := p.open
 		p.mu.Unlock()
 		if first {
-			r.start(ctx)
+			r.start(ctx, o, wire.RuntimeDir+"/ghost/"+number)
 		}
 		<-r.ready
 		err := r.failed
 		if err == nil {
-			s.Session, err = r.ghost.Session(config)
+			s.Session, err = r.ghost.Session(w.session)
 		}
 		if err != nil {
-			return nil, nil, errors.Join(err, r.leave(s))
+			return nil, nil, errors.Join(err, r.leave(s, ghost.Status{Code: wire.ExitSession}))
 		}
 		event := "joined"
 		if first {
 			event = "ghost started"
 		}
-		p.log.Info().Str("event", event).Str("profile", profile).Int("session", s.id).Bool("terminal", s.terminal).
-			Dur("took", time.Since(s.started)).Msg("")
+		r.event(event).Int("session", s.id).Bool("terminal", s.terminal).Str("by", w.client).Dur("took", time.Since(s.started)).Msg("")
 		return r, s, nil
 	}
 }
 
-func (r *running) start(ctx context.Context) {
-	defer close(r.ready)
-	name := r.profile
-	if name == "" {
-		name = "default"
+// event begins a line of the log about this ghost.
+func (r *running) event(name string) *zerolog.Event {
+	e := r.pod.log.Info().Str("event", name).Str("profile", r.profile)
+	if r.only != nil {
+		e.Strs("only", r.only)
 	}
-	r.base = wire.RuntimeDir + "/ghost/" + name
+	return e
+}
+
+// start makes the ghost, in RAM of its own that is mounted on base.
+func (r *running) start(ctx context.Context, o *opened, base string) {
+	defer close(r.ready)
+	if r.failed = r.choose(ctx, o); r.failed != nil {
+		return
+	}
+	r.base = base
 	if r.failed = os.MkdirAll(r.base, 0o700); r.failed != nil {
 		return
 	}
@@ -105,14 +138,18 @@ func (r *running) start(ctx context.Context) {
 	if r.failed = ghost.MountRAM(r.base, config.GhostRAM); r.failed != nil {
 		return
 	}
-	r.ghost, r.failed = ghost.Start(ctx, ghost.Config{
-		Profile: r.profile, Name: config.Name, Hostname: hostname(config.Name), Base: r.base, Tree: treePath,
-		Workspace: wire.Workspace, Vault: config.Vault, KernelID: r.pod.support.KernelID, Idmap: r.pod.support.Idmap,
-		Bridges: config.Bridges, RAM: config.GhostRAM,
-	})
-	if r.failed != nil {
+	if r.failed = r.listen(); r.failed != nil {
 		return
 	}
+	c := ghost.Config{
+		Profile: r.profile, Name: config.Name, Hostname: hostname(config.Name), Base: r.base, Tree: treePath, Part: inVault(r.profile),
+		Workspace: wire.Workspace, Vault: config.Vault, KernelID: r.pod.support.KernelID, Idmap: r.pod.support.Idmap,
+		Files: r.files, Bridges: config.Bridges, Persist: config.Persist, Socket: socketName, History: config.History, RAM: config.GhostRAM,
+	}
+	if r.ghost, r.failed = ghost.Start(ctx, c); r.failed != nil {
+		return
+	}
+	go r.watch()
 	go func() { // whatever kills the ghost, its end is the same
 		<-r.ghost.Done()
 		r.end("its first process died")
@@ -122,12 +159,12 @@ func (r *running) start(ctx context.Context) {
 // leave ends a session's hold on the ghost; the last one ends the ghost.
 // It returns when the session no longer counts and, if it was the last, when
 // nothing of the ghost is left; the error is that of the save.
-func (r *running) leave(s *attached) error {
+func (r *running) leave(s *attached, status ghost.Status) error {
 	r.pod.mu.Lock()
 	delete(r.sessions, s.id)
 	last := len(r.sessions) == 0
 	r.pod.mu.Unlock()
-	r.pod.log.Info().Str("event", "left").Str("profile", r.profile).Int("session", s.id).Dur("after", time.Since(s.started)).Msg("")
+	r.event("left").Int("session", s.id).Int("status", status.Code).Int("signal", int(status.Signal)).Dur("after", time.Since(s.started)).Msg("")
 	if !last {
 		return nil
 	}
@@ -164,14 +201,17 @@ func (r *running) end(why string) {
 	if r.ghost != nil {
 		errs = append(errs, r.ghost.Kill())
 	}
+	if r.socket != nil {
+		errs = append(errs, r.socket.Close())
+	}
 	if r.base != "" {
 		errs = append(errs, ghost.Wipe(r.base), ghost.UnmountRAM(r.base), os.Remove(r.base))
 	}
-	p.log.Info().Str("event", "ghost ended").Str("profile", r.profile).Str("why", why).Dur("took", time.Since(start)).
+	r.event("ghost ended").Str("why", why).Dur("took", time.Since(start)).
 		Dur("after", time.Since(r.started)).AnErr("error", errors.Join(errs...)).Msg("")
 	r.unsaved = p.release()
 	p.mu.Lock()
-	delete(p.ghosts, r.profile) // only now, so that who waits for the ghost waits for the save
+	delete(p.ghosts, r.key) // only now, so that who waits for the ghost waits for the save
 	p.mu.Unlock()
 	close(r.ended)
 }

@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ import (
 const (
 	loginGrace     = 5 * time.Minute  // from connecting to the right passphrase
 	maxLogins      = 16               // connections that haven't given a passphrase yet
+	loginQueue     = 30 * time.Second // how long one more waits for its turn: what three wrong passphrases take at the most
 	firstSession   = 30 * time.Second // from the passphrase to the first session
 	lingering      = 2 * time.Second  // from the last session's end to that of the connection
 	keepaliveEvery = 30 * time.Second
@@ -66,7 +68,7 @@ func Serve(ctx context.Context, config wire.Pod, version string, refused error, 
 	support := ghost.Probe(wire.Workspace)
 	if refused != nil {
 		support.Refused = refused
-		checks = append(checks, wire.Check{Name: "supervisor's own mounts", Found: refused.Error(), Hint: hint(refused)})
+		checks = append(checks, wire.Check{Promise: "P1", Name: "supervisor's own mounts", Found: refused.Error(), Hint: hint(refused)})
 	}
 	support.Checks = append(support.Checks, checks...)
 	s := &server{pod: newPod(config, support, log), hostKey: signer, version: version,
@@ -91,6 +93,17 @@ func Serve(ctx context.Context, config wire.Pod, version string, refused error, 
 	s.farewell()
 	log.Info().Str("event", "stopped").AnErr("error", err).Msg("")
 	return err
+}
+
+// clean makes a client's name for itself fit for the log.
+func clean(version []byte) string {
+	name := strings.TrimPrefix(string(version), "SSH-2.0-")
+	return strings.Map(func(c rune) rune {
+		if c > ' ' && c < 0x7f {
+			return c
+		}
+		return -1
+	}, name[:min(len(name), 40)])
 }
 
 // farewell gives the sessions that were ended a moment to tell their clients.
@@ -168,8 +181,10 @@ func (s *server) serve(ctx context.Context, raw *net.UnixConn) {
 	}
 	select {
 	case s.logins <- struct{}{}:
-	default:
+	case <-time.After(loginQueue):
 		log.Warn().Str("event", "refused").Msg("too many connections are logging in")
+		return
+	case <-ctx.Done():
 		return
 	}
 	// A pod that stops waits neither for people at a prompt nor for requests.
@@ -188,7 +203,7 @@ func (s *server) serve(ctx context.Context, raw *net.UnixConn) {
 	stop()
 	raw.SetDeadline(time.Time{})
 	go debug.FreeOSMemory() // the library's copies of the passphrase go back to the kernel, as far as they can
-	c := &connection{server: s, ssh: conn, lease: login.lease}
+	c := &connection{server: s, ssh: conn, lease: login.lease, profile: login.profile, client: clean(conn.ClientVersion())}
 	if conn.User() == wire.ControlUser {
 		c.control(channels, requests)
 		return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,8 +16,6 @@ import (
 )
 
 const (
-	shell      = "/bin/bash"
-	sftpServer = "/usr/lib/openssh/sftp-server"
 	drainIdle  = 100 * time.Millisecond // a finished session's output ends after such a silence
 	hangUpWait = 2 * time.Second        // from SIGHUP to SIGKILL when the carrier is gone
 )
@@ -32,76 +29,26 @@ func (c *connection) session(channel ssh.NewChannel, gone <-chan struct{}) {
 		return
 	}
 	defer stream.Close() // once more does nothing
-	var config ghost.SessionConfig
+	w := wish{profile: c.profile, client: c.client}
 	for request := range requests {
-		ok, start := configure(&config, request)
+		ok, start := w.take(request)
 		if request.WantReply {
 			_ = request.Reply(ok, nil)
 		}
 		if start && ok {
-			c.run(stream, requests, config, gone)
+			c.run(stream, requests, w, gone)
 			return
 		}
 	}
 }
 
-// configure applies one request to a session that hasn't started; start is set
-// for the one that names the program.
-func configure(config *ghost.SessionConfig, request *ssh.Request) (ok, start bool) {
-	switch request.Type {
-	case "pty-req":
-		var pty struct {
-			Term                         string
-			Columns, Rows, Width, Height uint32
-			Modes                        string
-		}
-		if ssh.Unmarshal(request.Payload, &pty) != nil {
-			return false, false
-		}
-		config.Terminal = &ghost.Size{Columns: uint16(pty.Columns), Rows: uint16(pty.Rows)}
-		config.Env = append(config.Env, "TERM="+pty.Term)
-		return true, false
-	case "env":
-		var env struct{ Name, Value string }
-		if ssh.Unmarshal(request.Payload, &env) != nil || !passed(env.Name) {
-			return false, false
-		}
-		config.Env = append(config.Env, env.Name+"="+env.Value)
-		return true, false
-	case "shell":
-		return true, true
-	case "exec":
-		var exec struct{ Command string }
-		if ssh.Unmarshal(request.Payload, &exec) != nil {
-			return false, false
-		}
-		config.Argv = []string{shell, "-c", exec.Command}
-		return true, true
-	case "subsystem":
-		var subsystem struct{ Name string }
-		if ssh.Unmarshal(request.Payload, &subsystem) != nil || subsystem.Name != "sftp" {
-			return false, false
-		}
-		config.Argv = []string{sftpServer}
-		return true, true
-	}
-	return false, false
-}
-
-// passed names the variables that a session takes from the client's side.
-func passed(name string) bool {
-	switch name {
-	case "TERM", "COLORTERM", "LANG", "TZ", "NO_COLOR":
-		return true
-	}
-	return strings.HasPrefix(name, "LC_")
-}
-
 // run starts the program and stays until it is over.
-func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, config ghost.SessionConfig, gone <-chan struct{}) {
+func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, w wish, gone <-chan struct{}) {
 	p := c.server.pod
 	counted := false
-	r, s, err := p.join(context.Background(), "", config, func() bool {
+	errs := &shared{w: stream.Stderr()} // the program's, and ours
+	w.tell = errs.tell
+	r, s, err := p.join(context.Background(), w, func() bool {
 		counted = counted || c.admitted()
 		return counted
 	})
@@ -114,15 +61,14 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, confi
 		go ssh.DiscardRequests(requests)
 		p.log.Error().Str("event", "session failed").Err(err).Msg("")
 		code := sessionCode(err)
-		text := "tazpod: error: " + err.Error() + "\n"
+		errs.tell("error: " + err.Error())
 		if h := hint(err); h != "" {
-			text += "tazpod: hint: " + h + "\n"
+			errs.tell("hint: " + h)
 		}
-		_, _ = io.WriteString(stream.Stderr(), text) // the carrier may be gone
 		_, _ = stream.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)}))
 		return
 	}
-	go feed(s, stream)
+	go feed(s, watched{stream, r.touch})
 	over, closed := make(chan struct{}), make(chan struct{})
 	go func() {
 		steer(s, requests)
@@ -137,22 +83,23 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, confi
 		}
 		hangUp(s, over)
 	}()
-	output := drain(s, stream)
+	output := drain(r, s, stream, errs)
 	status := r.outcome(s.Wait())
 	output.finish()
 	close(over)
 	s.Close()
 	if status.Message != "" {
-		_, _ = io.WriteString(stream.Stderr(), "tazpod: error: "+status.Message+"\n")
+		errs.tell("error: " + status.Message)
 	}
 	// The client learns the end when nothing of the ghost is left, so that
 	// what it does next finds the truth.
-	if err := r.leave(s); err != nil {
-		text := "tazpod: error: the vault is not saved: " + err.Error() + "\ntazpod: hint: "
+	if err := r.leave(s, status); err != nil {
+		errs.tell("error: the vault is not saved: " + err.Error())
+		text := "hint: "
 		if !safe(err) {
 			text += "its content stays in the pod's memory and saving is tried again: don't stop the pod before tazpod status says that it is saved; "
 		}
-		_, _ = io.WriteString(stream.Stderr(), text+hint(err)+"\n") // the carrier may be gone
+		errs.tell(text + hint(err))
 	}
 	report(stream, status)
 	_ = stream.CloseWrite()
@@ -229,22 +176,26 @@ type output struct {
 	copying sync.WaitGroup
 }
 
-func drain(s *attached, stream ssh.Channel) *output {
+// drain copies until finish. What a program without a terminal writes counts as
+// a use of the ghost: nobody types there.
+func drain(r *running, s *attached, stream io.Writer, errs io.Writer) *output {
 	o := &output{}
-	o.copy(stream, s.Stdout)
-	if s.Stderr != nil {
-		o.copy(stream.Stderr(), s.Stderr)
+	if s.terminal {
+		o.copy(stream, s.Stdout, s.Stdout)
+		return o
 	}
+	o.copy(stream, s.Stdout, watched{s.Stdout, r.touch})
+	o.copy(errs, s.Stderr, watched{s.Stderr, r.touch})
 	return o
 }
 
-func (o *output) copy(to io.Writer, from *os.File) {
-	o.files = append(o.files, from)
+func (o *output) copy(to io.Writer, file *os.File, from io.Reader) {
+	o.files = append(o.files, file)
 	o.copying.Go(func() {
 		buffer := make([]byte, 32<<10)
 		for {
 			if o.exited.Load() {
-				_ = from.SetReadDeadline(time.Now().Add(drainIdle))
+				_ = file.SetReadDeadline(time.Now().Add(drainIdle))
 			}
 			n, err := from.Read(buffer)
 			if n > 0 {
@@ -270,6 +221,37 @@ func (o *output) finish() {
 	}
 	o.copying.Wait()
 }
+
+// watched is a reader whose every success is noticed.
+type watched struct {
+	io.Reader
+	seen func()
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if n > 0 {
+		w.seen()
+	}
+	return n, err
+}
+
+// shared is the error stream of a channel, on which the supervisor has a word
+// beside the program. The SSH library takes one writer at a time.
+type shared struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
+}
+
+// tell says something to people. The carrier may be gone, and one that takes
+// nothing makes it wait.
+func (s *shared) tell(text string) { _, _ = io.WriteString(s, "tazpod: "+text+"\n") }
 
 // splice copies both ways until both are at their end.
 func splice(a ssh.Channel, b interface {

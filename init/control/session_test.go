@@ -8,8 +8,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/crypto/ssh"
-
-	"github.com/tazzo/tazpod/init/ghost"
 )
 
 func unsafeString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
@@ -59,15 +57,15 @@ func TestConfigure(t *testing.T) {
 		{"x11-req", nil, false, false, "", ""},
 		{"auth-agent-req@openssh.com", nil, false, false, "", ""},
 	} {
-		var config ghost.SessionConfig
-		ok, start := configure(&config, &ssh.Request{Type: c.kind, Payload: c.payload})
+		var w wish
+		ok, start := w.take(&ssh.Request{Type: c.kind, Payload: c.payload})
 		if ok != c.ok || start != c.start {
 			t.Errorf("%s %q: ok %v, start %v; want %v, %v", c.kind, c.payload, ok, start, c.ok, c.start)
 		}
-		if got := strings.Join(config.Argv, "|"); got != c.argv {
+		if got := strings.Join(w.session.Argv, "|"); got != c.argv {
 			t.Errorf("%s: argv %q; want %q", c.kind, got, c.argv)
 		}
-		if got := strings.Join(config.Env, "|"); got != c.env {
+		if got := strings.Join(w.session.Env, "|"); got != c.env {
 			t.Errorf("%s: env %q; want %q", c.kind, got, c.env)
 		}
 	}
@@ -78,11 +76,11 @@ func FuzzConfigure(f *testing.F) {
 		f.Add(kind, []byte("\x00\x00\x00\x04sftp"))
 	}
 	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
-		var config ghost.SessionConfig
-		if ok, start := configure(&config, &ssh.Request{Type: kind, Payload: payload}); start && !ok {
+		var w wish
+		if ok, start := w.take(&ssh.Request{Type: kind, Payload: payload}); start && !ok {
 			t.Errorf("%q starts a session that it refuses", kind)
 		}
-		for _, v := range config.Env {
+		for _, v := range w.session.Env {
 			if name, _, _ := strings.Cut(v, "="); !passed(name) {
 				t.Errorf("%q passes %q on", kind, v)
 			}

@@ -47,7 +47,10 @@ func (e *LostError) Error() string {
 func (e *LostError) Unwrap() error { return e.Err }
 
 // Client is an authenticated connection.
-type Client struct{ ssh *ssh.Client }
+type Client struct {
+	ssh   *ssh.Client
+	asked Ask
+}
 
 // HostKey returns the key that the pod must show. It is asked for when the pod
 // has shown one.
@@ -57,14 +60,15 @@ type HostKey func() (ssh.PublicKey, error)
 // caller may tell apart are *Refusal, ErrPassphrase, ErrNoPassphrase,
 // *term.SignalError, ErrHostKey and *LostError. The carrier is closed on error,
 // and by Close.
-func Ghost(ctx context.Context, carrier net.Conn, key HostKey, source Source) (*Client, error) {
+func Ghost(ctx context.Context, carrier net.Conn, key HostKey, source Source, ask Ask) (*Client, error) {
 	l := &login{ctx: ctx, source: source}
 	defer l.forget()
 	auth := ssh.RetryableAuthMethod(ssh.KeyboardInteractive(l.challenge), source.Tries())
-	c, err := connect(ctx, carrier, key, wire.GhostUser, auth)
+	c, err := connect(ctx, carrier, key, ask.user(), auth)
 	if err != nil {
 		return nil, l.explain(err)
 	}
+	c.asked = ask
 	return c, nil
 }
 
@@ -95,7 +99,7 @@ func connect(ctx context.Context, carrier net.Conn, key HostKey, user string, au
 		carrier.Close()
 		return nil, errors.Join(ctx.Err(), err)
 	}
-	return &Client{ssh.NewClient(conn, channels, requests)}, nil
+	return &Client{ssh: ssh.NewClient(conn, channels, requests)}, nil
 }
 
 // Close ends the connection and every session on it.

@@ -68,7 +68,7 @@ func TestLogin(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			pod := newPod(t, c.passphrase)
 			source := &script{answers: c.answers, end: c.end}
-			client, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, source)
+			client, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, source, Ask{})
 			if !errors.Is(err, c.want) {
 				t.Errorf("Ghost() = %v; want %v", err, c.want)
 			}
@@ -85,7 +85,7 @@ func TestLogin(t *testing.T) {
 func TestRefusal(t *testing.T) {
 	pod := newPod(t, "x")
 	pod.refusal = "13 tazpod: error: the vault is damaged\x1b]0;x\x07\ntazpod: hint: roll back"
-	_, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, &script{})
+	_, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, &script{}, Ask{})
 	var r *Refusal
 	if !errors.As(err, &r) {
 		t.Fatalf("Ghost() = %v; want a Refusal", err)
@@ -103,7 +103,7 @@ func TestHostKeyIsPinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	source := &script{answers: []string{"x"}}
-	_, err = Ghost(context.Background(), pod.carrier(t), func() (ssh.PublicKey, error) { return key.PublicKey(), nil }, source)
+	_, err = Ghost(context.Background(), pod.carrier(t), func() (ssh.PublicKey, error) { return key.PublicKey(), nil }, source, Ask{})
 	if !errors.Is(err, ErrHostKey) || len(source.shown) != 0 {
 		t.Errorf("Ghost() = %v after %q; want %v before any question", err, source.shown, ErrHostKey)
 	}
@@ -114,7 +114,7 @@ func TestLoginOverBrokenCarrier(t *testing.T) {
 	carrier := pod.carrier(t)
 	pod.kill()
 	var lost *LostError
-	if _, err := Ghost(context.Background(), carrier, pod.hostKey, &script{}); !errors.As(err, &lost) {
+	if _, err := Ghost(context.Background(), carrier, pod.hostKey, &script{}, Ask{}); !errors.As(err, &lost) {
 		t.Errorf("Ghost() = %v; want a LostError", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -149,7 +149,7 @@ func TestGivenPassphrase(t *testing.T) {
 			t.Fatal(err)
 		}
 		pod := newPod(t, "x")
-		if _, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, source); !errors.Is(err, c.want) {
+		if _, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, source, Ask{}); !errors.Is(err, c.want) {
 			t.Errorf("file %q: %v; want %v", c.content, err, c.want)
 		}
 		if pod.tries > 1 {
@@ -171,7 +171,7 @@ func TestGivenPassphraseMakesAVault(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod := newPod(t, "")
-	if _, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, source); err != nil {
+	if _, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, source, Ask{}); err != nil {
 		t.Fatal(err)
 	}
 	if pod.passphrase != "brand new" || !strings.Contains(log.String(), "a new one is made") {

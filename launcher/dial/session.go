@@ -2,6 +2,7 @@ package dial
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -41,6 +42,16 @@ func (c *Client) Run(command string, env []string, s Streams) (status int, err e
 		return 0, &LostError{Err: err}
 	}
 	defer session.Close()
+	for name, value := range c.asked.environment() {
+		// What a pod doesn't know would silently be more than was asked for.
+		ok, err := session.SendRequest("env", true, ssh.Marshal(struct{ Name, Value string }{name, value}))
+		if err != nil {
+			return 0, &LostError{Err: err}
+		}
+		if !ok {
+			return 0, fmt.Errorf("the pod doesn't know %s: its image is older than this program", name)
+		}
+	}
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
 		// Without waiting for an answer: a pod may refuse a variable.

@@ -20,7 +20,7 @@ import (
 
 func open(t *testing.T, pod *fakePod) *Client {
 	t.Helper()
-	c, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, &script{answers: []string{"x"}})
+	c, err := Ghost(context.Background(), pod.carrier(t), pod.hostKey, &script{answers: []string{"x"}}, Ask{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,6 +132,19 @@ func TestPrivileges(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("privileges = %s\nwant %s", got, want)
 	}
+	spec.Pod.Persist = []string{".cache"}
+	_, kept, err := spec.configs(host{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	volume := kept.Mounts[len(kept.Mounts)-1]
+	if volume.Type != "volume" || volume.Target != "/var/lib/tazpod/persist" || !strings.HasPrefix(volume.Source, "hello-123456-persist-") {
+		t.Errorf("mount of what persists = %+v; want the project's volume where only root gets", volume)
+	}
+	other := spec
+	if other.Project = "/home/me/evil"; other.volume() == spec.volume() {
+		t.Errorf("another project of the same name has the same volume %s", spec.volume())
+	}
 	_, plain, err := spec.configs(host{Rootless: true})
 	if err != nil || len(plain.SecurityOpt) != 1 || len(plain.Ulimits) != 0 {
 		t.Errorf("without AppArmor, rootless: %q, %v, %v; want no profile and no limit", plain.SecurityOpt, plain.Ulimits, err)

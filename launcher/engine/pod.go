@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 )
 
 // StateAbsent is the state of a pod that doesn't exist; the other states are
@@ -43,7 +46,7 @@ func (e *Engine) Find(ctx context.Context, name string) (*Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pod{ID: c.ID, Name: name, State: string(c.State.Status), ExitCode: c.State.ExitCode, ImageID: c.Image}
+	p := &Pod{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), State: string(c.State.Status), ExitCode: c.State.ExitCode, ImageID: c.Image}
 	if c.State.Status == StateRunning {
 		p.Started = c.State.StartedAt
 	}
@@ -55,6 +58,28 @@ func (e *Engine) Find(ctx context.Context, name string) (*Pod, error) {
 		}
 	}
 	return p, nil
+}
+
+// Running returns every pod that runs on the engine's machine, whoever started
+// it, in the order of their names.
+func (e *Engine) Running(ctx context.Context) ([]*Pod, error) {
+	pods := map[string]*Pod{}
+	for _, label := range []string{labelPod, LabelProject} { // of the image, or by the launcher
+		list, err := e.api.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", label))})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			pod, err := e.Find(ctx, c.ID)
+			if err != nil {
+				return nil, err
+			}
+			if pod.Running() {
+				pods[pod.Name] = pod
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(pods), func(a, b *Pod) int { return strings.Compare(a.Name, b.Name) }), nil
 }
 
 // ForeignError says that a pod's name is taken.

@@ -24,6 +24,7 @@ const (
 	LabelName    = "io.tazpod.name"
 	LabelImage   = "io.tazpod.image"  // tag
 	labelConfig  = "io.tazpod.config" // hash of what the container was made from
+	labelPod     = "io.tazpod.pod"    // of the images: every container of one is a pod
 )
 
 // stopSeconds is the grace between SIGTERM and SIGKILL: time to save a vault.
@@ -131,7 +132,7 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 // points to.
 func (s Spec) mounts() []mount.Mount {
 	settings := path.Dir(project.File)
-	return []mount.Mount{
+	mounts := []mount.Mount{
 		{Type: mount.TypeBind, Source: s.Project, Target: wire.Workspace},
 		// Not recursively: what is mounted below would stay writable (mount(2), MS_BIND).
 		{Type: mount.TypeBind, Source: filepath.Join(s.Project, settings), Target: path.Join(wire.Workspace, settings),
@@ -140,4 +141,15 @@ func (s Spec) mounts() []mount.Mount {
 			ReadOnly: true, TmpfsOptions: &mount.TmpfsOptions{SizeBytes: 4 << 10, Mode: 0o500}},
 		{Type: mount.TypeBind, Source: filepath.Join(s.Project, s.Vault), Target: wire.VaultMount},
 	}
+	if len(s.Pod.Persist) > 0 {
+		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: s.volume(), Target: wire.PersistMount})
+	}
+	return mounts
+}
+
+// volume names what is kept for the ghosts of a project. The directory has a say
+// in it: no other project's file gets at it by choosing the same name.
+func (s Spec) volume() string {
+	sum := sha256.Sum256([]byte(s.Project))
+	return s.Name + "-persist-" + hex.EncodeToString(sum[:8])
 }

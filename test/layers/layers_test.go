@@ -18,10 +18,10 @@ const module = "github.com/tazzo/tazpod/"
 // order has each half's packages from top to bottom. A package imports only
 // what stands below it in its half, or in shared.
 var (
-	pod = []string{"cmd/tazpod-init", "init/control", "init/pid1", "init/ghost", "init/vault", "init/vault/ext4",
+	pod = []string{"cmd/tazpod-init", "init/control", "init/pid1", "init/ghost", "init/secrets", "init/vault", "init/vault/ext4",
 		"init/luks", "init/steps", "init/sys"}
 	host   = []string{"cmd/tazpod", "launcher/engine", "launcher/image", "launcher/project", "launcher/tree", "launcher/trust", "images"}
-	shared = []string{"launcher/dial", "launcher/term", "init/locked", "init/wire"}
+	shared = []string{"launcher/dial", "launcher/term", "init/locked", "init/strict", "init/wire"}
 )
 
 // dependencies are the modules that each program may link directly, with the
@@ -34,6 +34,7 @@ var dependencies = map[string]map[string]string{
 		"github.com/rs/zerolog":            "events in the pod's log",
 		"github.com/moby/sys/mountinfo":    "which volumes and masks the container has",
 		"github.com/containerd/console":    "raw mode and sizes of terminals",
+		"github.com/goccy/go-yaml":         "secrets.yml, strict and with line numbers",
 	},
 	"cmd/tazpod": {
 		"golang.org/x/crypto":              "SSH client",
