@@ -13,7 +13,7 @@ import (
 func main() {
 	roles := map[string]func() error{
 		"ghost": ghost.RoleGhost, "keeper": ghost.RoleKeeper, "hold": ghost.RoleHold,
-		"calls": calls, "x32": x32, "attack": attack, "serve": serve, "probe": probe,
+		"calls": calls, "x32": x32, "attack": attack, "serve": serve, "probe": probe, "say": sayLock,
 	}
 	if err := roles[os.Args[2]](); err != nil {
 		fmt.Fprintln(os.Stderr, os.Args[2]+":", err)

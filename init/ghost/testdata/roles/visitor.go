@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tazzo/tazpod/init/ghost"
+	"github.com/tazzo/tazpod/init/wire"
 )
 
 func say(name string, err error) {
@@ -135,4 +137,15 @@ func probe() error {
 		fmt.Printf("%s: %v: %s: %s\n", c.Name, c.OK, c.Found, c.Hint)
 	}
 	return s.Refused
+}
+
+// sayLock writes to the socket by which a ghost is locked from inside.
+func sayLock() error {
+	c, err := net.Dial("unix", wire.GhostSocket)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = io.WriteString(c, "lock\n")
+	return err
 }
