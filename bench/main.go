@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("n", 31, "rounds; each opens two ghosts")
+	rounds = flag.Int("n", 51, "rounds; each opens two ghosts")
 	image  = flag.String("image", "base", "image of the pod")
 	bin    = flag.String("bin", "bin", "directory with tazpod and tazpod-init")
 )

@@ -12,19 +12,22 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/dial"
 )
 
 // What is measured in the rounds, each from this side of the engine.
 const (
-	opening     = iota // from the passphrase to the first session's first output; with the key derivation
-	joining            // `true` on an open ghost and an open connection
-	arriving           // the same with a carrier and a login of its own
-	launching          // the same by the launcher
-	exec1              // `docker exec POD true` through the API
-	execProgram        // the same by docker's own program
-	ending             // of a ghost that changed nothing
-	saving             // of one that changed a file just before
+	opening      = iota // from the passphrase to the first session's first output; with the key derivation
+	joining             // `true` on an open ghost and an open connection
+	arriving            // the same with a carrier and a login of its own
+	launching           // the same by the launcher
+	exec1               // `docker exec POD true` through the API
+	execProgram         // the same by docker's own program
+	filesInside         // 5,000 small files made, read and deleted in a ghost's home
+	filesOutside        // the same in the pod's, on the container's own file system
+	ending              // of a ghost that changed nothing
+	saving              // of one that changed a file just before
 	kinds
 )
 
@@ -84,7 +87,9 @@ func (p *pod) joins(ctx context.Context, c *dial.Client, m *measured) error {
 			cmd.Dir, cmd.Stdin, cmd.Stderr = p.dir, strings.NewReader(passphrase), os.Stderr
 			return cmd.Run()
 		},
-		exec1: func() error { return p.exec(ctx) },
+		exec1:        func() error { return p.exec(ctx, "0", "true") },
+		filesInside:  func() error { return session(c, dial.Quote(manyFiles), strings.NewReader(""), io.Discard) },
+		filesOutside: func() error { return p.exec(ctx, wire.UserName, manyFiles...) },
 		execProgram: func() error {
 			return exec.CommandContext(ctx, "docker", "exec", p.Name, "true").Run()
 		},
@@ -104,9 +109,21 @@ func (m *measured) time(kind int, do func() error) error {
 	return err
 }
 
-// exec is `docker exec POD true`: to the end of its output, and its status.
-func (p *pod) exec(ctx context.Context) error {
-	options := container.ExecOptions{AttachStdout: true, AttachStderr: true, Cmd: []string{"true"}}
+// manyFiles makes, reads and deletes 5,000 files of 1 KiB in the home directory.
+var manyFiles = []string{"python3", "-c", `import os
+d = "/home/tazpod/bench"
+os.mkdir(d)
+data = os.urandom(1024)
+for i in range(5000):
+    with open(f"{d}/{i}", "wb") as f: f.write(data)
+for i in range(5000):
+    with open(f"{d}/{i}", "rb") as f: assert f.read() == data
+for i in range(5000): os.unlink(f"{d}/{i}")
+os.rmdir(d)`}
+
+// exec is `docker exec POD argv`: to the end of its output, and its status.
+func (p *pod) exec(ctx context.Context, user string, argv ...string) error {
+	options := container.ExecOptions{AttachStdout: true, AttachStderr: true, User: user, Cmd: argv}
 	e, err := p.docker.ContainerExecCreate(ctx, p.ID, options)
 	if err != nil {
 		return err
@@ -126,7 +143,7 @@ func (p *pod) exec(ctx context.Context) error {
 		}
 		if !state.Running {
 			if state.ExitCode != 0 {
-				return fmt.Errorf("docker exec true ends with status %d", state.ExitCode)
+				return fmt.Errorf("docker exec %s ends with status %d", argv[0], state.ExitCode)
 			}
 			return nil
 		}

@@ -27,6 +27,7 @@ alias ll='eza --long --all --group'
 alias la='eza --all'
 alias lt='eza --tree --level=2'
 alias vim=nvim
+[ -z "$TAZPOD_GHOST" ] || alias lock='tazpod-init lock'
 
 for __file in /usr/share/bash-completion/bash_completion /usr/share/tazpod/shell/fzf.bash; do
 	[ -r "$__file" ] && . "$__file"
