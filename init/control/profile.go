@@ -67,8 +67,10 @@ func (r *running) choose(ctx context.Context, o *opened) error {
 	if err != nil {
 		return err
 	}
-	for _, note := range o.settle(list) {
-		r.warn("note: %s", note)
+	if r.profile != "" {
+		for _, note := range o.settle(list) {
+			r.warn("note: %s", note)
+		}
 	}
 	if r.only == nil {
 		return nil
