@@ -83,54 +83,6 @@ func TestJoinNeedsThePassphrase(t *testing.T) {
 	first.end()
 }
 
-// TestEnds has stubborn processes in a ghost that ends in each of the ways.
-func TestEnds(t *testing.T) {
-	for name, end := range map[string]func(*project, *terminal){
-		"exit": func(p *project, term *terminal) { term.send("exit\n"); term.end() },
-		"lock": func(p *project, term *terminal) { p.tazpod("lock").ok(); term.end() },
-		"lock in the pod": func(p *project, term *terminal) {
-			p.inPod("root", "tazpod-init", "lock").ok()
-			term.end()
-		},
-		"kill -9 of the launcher": func(p *project, term *terminal) { _ = term.cmd.Process.Kill(); term.end() },
-		"terminal gone":           func(p *project, term *terminal) { term.master.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newProject(t)
-			term := p.opened()
-			term.send("nohup sleep 98765 >/dev/null 2>&1 & setsid sleep 98765 & tmux new -d sleep 98765; (trap '' HUP INT TERM; sleep 98765) &\n")
-			term.send("echo last words >~/secrets/last; echo sta''rted\n")
-			term.expect("started")
-			end(p, term)
-			p.locked()
-			equal(t, "what was written last", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/last").ok(), "last words\n")
-		})
-	}
-}
-
-// TestStopLosesNothing ends the pod under an open ghost.
-func TestStopLosesNothing(t *testing.T) {
-	for name, stop := range map[string]func(*project){
-		"docker stop": func(p *project) { run(p.t, "docker", "stop", "-t", "10", p.name).ok() },
-		"tazpod stop": func(p *project) { p.tazpod("stop").ok() },
-		"tazpod down": func(p *project) { p.tazpod("down").ok() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newProject(t)
-			term := p.opened()
-			term.send("echo in time >~/secrets/last; echo writ''ten\n")
-			term.expect("written")
-			start := time.Now()
-			stop(p)
-			if took := time.Since(start); took > 8*time.Second {
-				t.Errorf("stopping took %v; want no wait for the engine's SIGKILL", took)
-			}
-			equal(t, "status of the session", term.end(), wire.ExitSession)
-			equal(t, "what was written last", p.ghost("run", "base", "--", "sh", "-c", "cat ~/secrets/last").ok(), "in time\n")
-		})
-	}
-}
-
 // TestAutosave kills the pod two seconds after a change.
 func TestAutosave(t *testing.T) {
 	p := newProject(t)
@@ -174,25 +126,6 @@ func TestInitOverwritesNothing(t *testing.T) {
 		}
 		equal(t, file, string(text), "# mine\n")
 	}
-}
-
-// TestServeDies ends its ghosts, and comes back.
-func TestServeDies(t *testing.T) {
-	p := newProject(t)
-	term := p.opened()
-	term.send("setsid sleep 98765 & echo sta''rted\n")
-	term.expect("started")
-	p.inPod("root", "sh", "-c", "pkill -9 -f 'role [s]erve'").ok()
-	equal(t, "status of the session", term.end(), wire.ExitSession)
-	deadline := time.Now().Add(10 * time.Second)
-	for p.inPod("root", "tazpod-init", "healthcheck").code != 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("serve did not come back")
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	p.locked()
-	p.ghost("ghost", "--", "true").ok()
 }
 
 // TestCrowd has many come, go and lock at the same time. Whatever each of them

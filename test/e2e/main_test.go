@@ -88,6 +88,7 @@ type project struct {
 	t    *testing.T
 	dir  string
 	name string // of the container
+	key  []byte // of the volume, once volumeKey has asked for it
 }
 
 // newProject makes a project with `tazpod init`; its pod is removed at the end.
