@@ -117,10 +117,10 @@ func (p *project) saved() {
 	}
 }
 
-// strayCopies is how many copies of a passphrase may be left in serve's heap,
-// however often the vault was opened. Mostly it is none: the pages are given
-// back to the kernel. In two of sixty ends one or two were found, in a page that
-// holds something else that still lives.
+// strayCopies is how many copies of a passphrase serve's heap may keep, however
+// often the vault was opened: packets of the SSH library, in pages that hold
+// something else which still lives (THREAT_MODEL.md, Memory). Mostly there is
+// none; one or two were found after three of some sixty ends.
 const strayCopies = 4
 
 // TestEnds has stubborn processes in a ghost that ends in each of the ways, and
