@@ -26,10 +26,13 @@ type host struct {
 	id     string // likewise
 	cgroup string // directory of its memory controller
 	lock   string // the vault's lock as /proc/locks names it
-	loop   string // the vault's path
+	vault  string // path of the file
 	key    []byte // of the vault's volume
 	idle   memory // what it has while its vault is locked
 }
+
+// patience is for slow machines: what is waited for takes less than a second.
+const patience = 30 * time.Second
 
 // memory is in bytes.
 type memory struct {
@@ -61,7 +64,7 @@ var traces = []struct {
 func (p *project) host() *host {
 	p.t.Helper()
 	out := strings.Fields(run(p.t, "docker", "inspect", "-f", "{{.Id}} {{.State.Pid}}", p.name).ok())
-	h := &host{t: p.t, name: p.name, id: out[0], key: p.volumeKey(), loop: p.vault()}
+	h := &host{t: p.t, name: p.name, id: out[0], key: p.volumeKey(), vault: p.vault()}
 	groups, err := os.ReadFile("/proc/" + out[1] + "/cgroup")
 	if err != nil {
 		p.t.Fatal(err)
@@ -113,14 +116,14 @@ func (h *host) open() {
 func (h *host) nothing() {
 	h.t.Helper()
 	h.wait("an ended ghost's", func(count, _ int) bool { return count == 0 })
-	if out := run(h.t, "losetup", "-n", "-O", "BACK-FILE").stdout; strings.Contains(out, h.loop) {
+	if out := run(h.t, "losetup", "-n", "-O", "BACK-FILE").stdout; strings.Contains(out, h.vault) {
 		h.t.Errorf("the vault has a loop device:\n%s", out)
 	}
 }
 
 func (h *host) wait(whose string, right func(count, least int) bool) {
 	h.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for _, trace := range traces {
 		for {
 			count := trace.count(h)
@@ -158,7 +161,7 @@ func (h *host) hold(paths ...string) (files []*os.File) {
 // open, which shows that it would be seen, and lets go of them.
 func (h *host) freed(files []*os.File) {
 	h.t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); len(h.marked()) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); len(h.marked()) > 0 && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if h.ram() == 0 {
@@ -172,7 +175,7 @@ func (h *host) freed(files []*os.File) {
 // zeroed fails the test unless the files are overwritten, and lets go of them.
 func (h *host) zeroed(files []*os.File) {
 	h.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for _, f := range files {
 		for !zero(h.t, f) {
 			if time.Now().After(deadline) {

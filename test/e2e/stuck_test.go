@@ -75,7 +75,7 @@ func TestStuckProcess(t *testing.T) {
 // blocked waits until a marked process sleeps where no signal reaches it.
 func (h *host) blocked(kind string) (pid int) {
 	h.t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		pid = h.marked()[kind]
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // none when it has just ended
 		if _, rest, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(rest, "D ") {
