@@ -34,8 +34,8 @@ func TestOutOfMemory(t *testing.T) {
 			"for i in 1 2 3 4; do date >>~/secrets/large; " + eats + " & sleep 1; done; wait", "Killed"},
 	} {
 		t.Run(hunger.name, func(t *testing.T) {
-			p := *p
-			p.t = t
+			p, h := *p, *h
+			p.t, h.t = t, t
 			if err := os.WriteFile(filepath.Join(p.dir, "hunger"), []byte(hunger.script+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}

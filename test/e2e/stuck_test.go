@@ -44,7 +44,7 @@ func TestStuckProcess(t *testing.T) {
 	term.unlock()
 	p.crowd(term)
 	run(t, "fsfreeze", "-f", frozen).ok()
-	term.send("STUBBORN='" + p.name + " stuck' sh -c 'cd ~/secrets; exec cp large /workspace/frozen/large' &\n")
+	term.send("STUBBORN='" + p.name + " stuck' sh -c 'cd ~/secrets; exec cp large /workspace/frozen/large' & echo in time >~/secrets/last\n")
 	stuck := h.blocked("stuck")
 	h.open()
 	files := h.hold("/home/tazpod/secrets/large", "/tmp/large")
@@ -70,6 +70,7 @@ func TestStuckProcess(t *testing.T) {
 
 	run(t, "fsfreeze", "-u", frozen).ok()
 	h.nothing()
+	equal(t, "what was written last", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/last").ok(), "in time\n")
 }
 
 // blocked waits until a marked process sleeps where no signal reaches it.
