@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -41,6 +40,8 @@ type running struct {
 	ended    chan struct{} // closed when nothing of it is left
 	unsaved  error         // why the vault could not be saved at the end; set before ended
 }
+
+const died = "its first process died" // why a ghost ended that nobody ended
 
 // attached is one session of a ghost.
 type attached struct {
@@ -152,7 +153,7 @@ func (r *running) start(ctx context.Context, o *opened, base string) {
 	go r.watch()
 	go func() { // whatever kills the ghost, its end is the same
 		<-r.ghost.Done()
-		r.end("its first process died")
+		r.end(died)
 	}()
 }
 
@@ -173,15 +174,16 @@ func (r *running) leave(s *attached, status ghost.Status) error {
 	return r.unsaved
 }
 
-// outcome is how a session ended, which the killing of its ghost explains
-// better than the signal that did it.
+// outcome is how a session ended, which the end of its ghost explains better
+// than the signal that did it.
 func (r *running) outcome(status ghost.Status) ghost.Status {
+	if !status.Ended {
+		return status
+	}
+	r.end(died) // unless somebody does so already, for another reason
 	r.pod.mu.Lock()
 	defer r.pod.mu.Unlock()
-	if r.ending && status.Signal == syscall.SIGKILL {
-		return ghost.Status{Code: wire.ExitSession, Message: "the ghost was ended: " + r.why}
-	}
-	return status
+	return ghost.Status{Code: wire.ExitSession, Message: "the ghost was ended: " + r.why}
 }
 
 // end kills the ghost, saves, zeroes and unmounts its RAM files and lets go of

@@ -209,4 +209,6 @@ func (s *server) serve(ctx context.Context, raw *net.UnixConn) {
 		return
 	}
 	c.sessions(channels, requests)
+	raw.Close()
+	go debug.FreeOSMemory() // its buffers are garbage now
 }

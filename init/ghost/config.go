@@ -96,4 +96,5 @@ type Status struct {
 	Code    int            // exit status; 126 or 127 when the command could not be run, 125 when nothing could
 	Signal  syscall.Signal // that killed the session's main process, or 0; SIGKILL too when the ghost ended
 	Message string         // for people, when the command could not be run
+	Ended   bool           // the ghost did, and took the session along
 }

@@ -109,7 +109,7 @@ func (g *Ghost) listen() {
 	defer g.mu.Unlock()
 	g.ended = true
 	for id, s := range g.sessions {
-		s.status = Status{Signal: syscall.SIGKILL}
+		s.status = Status{Signal: syscall.SIGKILL, Ended: true}
 		close(s.over)
 		delete(g.sessions, id)
 	}
