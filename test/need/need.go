@@ -1,6 +1,6 @@
 // Package need says what a test can't do without. A missing thing skips the
 // test and names how to get it; TAZPOD_REQUIRE, a comma-separated list such as
-// "root,docker,dm", turns the skips of those kinds into failures.
+// "root,docker,uml", turns the skips of those kinds into failures.
 package need
 
 import (
@@ -41,6 +41,16 @@ func DeviceMapper(t testing.TB) {
 	if _, err := os.Stat("/dev/mapper/control"); err != nil {
 		missing(t, "dm", "this test needs device-mapper: run it in User-Mode Linux")
 	}
+}
+
+// UML needs User-Mode Linux, and to be root to start it.
+func UML(t testing.TB) {
+	t.Helper()
+	if _, err := exec.LookPath("linux.uml"); err != nil {
+		missing(t, "uml", "this test needs User-Mode Linux ("+err.Error()+"): run make setup")
+		return
+	}
+	Root(t)
 }
 
 // Command needs programs on the PATH. They count as of kind "root": what
