@@ -36,7 +36,7 @@ func (o Options) spec(name string) object {
 		mounts = append(mounts, object{"type": "bind", "source": o.Workspace, "destination": wire.Workspace, "options": []string{"rbind", "rprivate"}})
 	}
 	var namespaces []object
-	for _, kind := range []string{"mount", "pid", "ipc", "uts", "network"} {
+	for _, kind := range []string{"mount", "pid", "ipc", "uts", "network", "cgroup"} {
 		namespaces = append(namespaces, object{"type": kind})
 	}
 	resources := object{"devices": []object{{"allow": false, "access": "rwm"}}}
