@@ -74,7 +74,7 @@ func Start(t testing.TB, image string, o Options) *Pod {
 
 // Argv is the command that runs argv in the pod; user is a uid, or uid:gid.
 func (p *Pod) Argv(user string, argv ...string) []string {
-	return append([]string{"runc", "--root", filepath.Join(p.dir, "state"), "exec", "--user", user, p.name}, argv...)
+	return append([]string{"runc", "--root", p.state(), "exec", "--user", user, p.name}, argv...)
 }
 
 // Exec is that command for a pod of this machine.
@@ -83,13 +83,24 @@ func (p *Pod) Exec(user string, argv ...string) *exec.Cmd {
 	return exec.CommandContext(p.t.Context(), argv[0], argv[1:]...)
 }
 
+func (p *Pod) state() string { return filepath.Join(p.dir, "state") }
+
 // Log is the name of the file, on the pod's machine, that the pod writes to.
 func (p *Pod) Log() string { return filepath.Join(p.dir, "log") }
+
+// Wait returns when the pod has ended of its own accord.
+func (p *Pod) Wait() {
+	p.t.Helper()
+	const running = `while runc --root "$1" state "$2" | grep -q '"status": "running"'; do sleep 0.1; done`
+	if err := p.run("sh", "-c", running, "-", p.state(), p.name); err != nil {
+		p.t.Error(err)
+	}
+}
 
 // Remove kills the pod. There may be none any more.
 func (p *Pod) Remove() {
 	p.t.Helper()
-	if err := p.run("runc", "--root", filepath.Join(p.dir, "state"), "delete", "--force", p.name); err != nil {
+	if err := p.run("runc", "--root", p.state(), "delete", "--force", p.name); err != nil {
 		p.t.Error(err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // in what programs and the kernel use, and in what they used before.
 func (m *Machine) Scan(patterns ...[]byte) []int {
 	m.t.Helper()
-	return m.scan(m.ram, patterns)
+	return m.count(m.ram, patterns)
 }
 
 // ScanSwap counts the same on the swap device.
@@ -24,54 +24,55 @@ func (m *Machine) ScanSwap(patterns ...[]byte) []int {
 		m.t.Fatal(err)
 	}
 	defer f.Close()
-	return m.scan(f, patterns)
+	return m.count(f, patterns)
 }
 
-func (m *Machine) scan(f *os.File, patterns [][]byte) []int {
+func (m *Machine) count(f *os.File, patterns [][]byte) []int {
 	m.t.Helper()
-	hits, err := count(f, patterns)
-	if err != nil {
+	hits := make([]int, len(patterns))
+	if err := search(f, patterns, func(i int, _ int64) { hits[i]++ }); err != nil {
 		m.t.Fatal(err)
 	}
 	return hits
 }
 
-// count skips holes: what was never touched.
-func count(f *os.File, patterns [][]byte) ([]int, error) {
+// search tells found of each place where patterns[i] starts. It skips holes:
+// what was never touched.
+func search(f *os.File, patterns [][]byte, found func(i int, offset int64)) error {
 	const piece = 16 << 20
-	longest := 0
+	longest := 1
 	for _, p := range patterns {
 		longest = max(longest, len(p))
 	}
-	hits, buffer := make([]int, len(patterns)), make([]byte, piece+longest-1)
-	for offset := int64(0); ; {
-		start, err := unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
+	buffer := make([]byte, piece+longest-1)
+	for next := int64(0); ; next += piece {
+		start, err := unix.Seek(int(f.Fd()), next, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
-			return hits, nil
+			return nil
 		}
 		if err != nil {
-			return nil, &os.PathError{Op: "seek", Path: f.Name(), Err: err}
+			return &os.PathError{Op: "seek", Path: f.Name(), Err: err}
 		}
+		next = start
 		n, err := f.ReadAt(buffer, start)
 		if err != nil && err != io.EOF {
-			return nil, err
+			return err
 		}
 		for i, p := range patterns {
-			hits[i] += starting(buffer[:n], p, piece)
+			eachIndex(buffer[:n], p, piece, func(at int) { found(i, start+int64(at)) })
 		}
-		offset = start + piece
 	}
 }
 
-// starting counts the occurrences of p in b that start before limit.
-func starting(b, p []byte, limit int) (hits int) {
+// eachIndex tells found of each occurrence of p in b that starts before limit.
+func eachIndex(b, p []byte, limit int, found func(at int)) {
 	b = b[:min(len(b), limit+len(p)-1)]
-	for {
-		i := bytes.Index(b, p)
+	for at := 0; ; at++ {
+		i := bytes.Index(b[at:], p)
 		if i < 0 {
-			return hits
+			return
 		}
-		hits++
-		b = b[i+1:]
+		at += i
+		found(at)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,19 +59,22 @@ func TestScan(t *testing.T) {
 	}
 }
 
-func TestStarting(t *testing.T) {
+func TestEachIndex(t *testing.T) {
 	for _, c := range []struct {
 		in, pattern string
-		limit, want int
+		limit       int
+		want        []int
 	}{
-		{"", "ab", 4, 0},
-		{"abxab", "ab", 5, 2},
-		{"xxxab", "ab", 4, 1},
-		{"xxxab", "ab", 3, 0},
-		{"aaaa", "aa", 4, 3},
+		{"", "ab", 4, nil},
+		{"abxab", "ab", 5, []int{0, 3}},
+		{"xxxab", "ab", 4, []int{3}},
+		{"xxxab", "ab", 3, nil},
+		{"aaaa", "aa", 4, []int{0, 1, 2}},
 	} {
-		if got := starting([]byte(c.in), []byte(c.pattern), c.limit); got != c.want {
-			t.Errorf("starting(%q, %q, %d) = %d; want %d", c.in, c.pattern, c.limit, got, c.want)
+		var got []int
+		eachIndex([]byte(c.in), []byte(c.pattern), c.limit, func(at int) { got = append(got, at) })
+		if !slices.Equal(got, c.want) {
+			t.Errorf("eachIndex(%q, %q, %d) = %d; want %d", c.in, c.pattern, c.limit, got, c.want)
 		}
 	}
 }
