@@ -119,7 +119,7 @@ func (s *scene) round(how string) result {
 	if how == "stop" {
 		s.pod.Wait()
 	} else {
-		s.vaultIs(`.state == "locked"`)
+		s.locked()
 	}
 	r.after = s.find(marks)
 	s.bringVault()

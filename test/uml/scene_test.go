@@ -154,10 +154,10 @@ func (s *scene) until(condition string) {
 	s.inPod("for i in $(seq 600); do " + condition + " && exit; sleep 0.1; done; exit 1")
 }
 
-// vaultIs waits for a state of the vault, as jq asks for it.
-func (s *scene) vaultIs(state string) {
+// locked waits until the vault is.
+func (s *scene) locked() {
 	s.t.Helper()
-	s.until("tazpod-init status --json 2>/dev/null | jq -e '.vault | " + state + "' >/dev/null")
+	s.until(`tazpod-init status --json 2>/dev/null | grep -q '"` + wire.VaultLocked + `"'`)
 }
 
 // session starts a program in a ghost.
@@ -180,7 +180,6 @@ func (s *scene) marked() (session *Job, marks [][]byte) {
 	}
 	session = s.session(argv...)
 	s.until("[ -e /workspace/ready ]")
-	s.vaultIs(".changed | not")
 	if s.vault.key == nil {
 		s.ok("cp", vaultDir+"/"+wire.VaultFile, s.vault.file)
 		s.vault.learn(s.t)
