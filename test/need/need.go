@@ -46,9 +46,10 @@ func DeviceMapper(t testing.TB) {
 // UML needs User-Mode Linux, and to be root to start it.
 func UML(t testing.TB) {
 	t.Helper()
-	if _, err := exec.LookPath("linux.uml"); err != nil {
-		missing(t, "uml", "this test needs User-Mode Linux ("+err.Error()+"): run make setup")
-		return
+	for _, name := range []string{"linux.uml", "insmod"} {
+		if _, err := exec.LookPath(name); err != nil {
+			missing(t, "uml", "this test needs User-Mode Linux ("+err.Error()+"): run make setup")
+		}
 	}
 	Root(t)
 }

@@ -27,7 +27,7 @@ const (
 	volumeKey = iota + 4
 	keyAsText // as it comes from cryptsetup
 	passphrase
-	inRegisters // the volume key: a copy goes through them, and the kernel keeps those of a thread that sleeps
+	inRegisters // the volume key, of a thread that copied it
 )
 
 var rows = append(slices.Clone(places), "volume key", "volume key as text", "passphrase", "key in registers")
@@ -140,20 +140,23 @@ func (s *scene) patterns(marks [][]byte) [][]byte {
 }
 
 // registers counts the occurrences of p that are saved vector registers (Intel
-// SDM volume 1, table 10-2: FXSAVE).
+// SDM volume 1, table 10-2: FXSAVE). The kernel has those of every thread that
+// sleeps; the thread's next use of them replaces it.
 func (s *scene) registers(p []byte) (hits int) {
 	s.t.Helper()
-	const first, size, registers = 160, 16, 16
-	head := make([]byte, first+registers*size)
-	err := search(s.ram, [][]byte{p}, func(_ int, offset int64) {
-		for n := int64(0); n < registers; n++ {
-			if _, err := s.ram.ReadAt(head[:32], offset-first-n*size); err != nil {
-				continue
+	const first, size, last = 160, 16, 15
+	err := search(s.ram, [][]byte{p}, func(_ int, before []byte) {
+		for n := 0; n <= last; n++ {
+			at := len(before) - first - n*size
+			if at < 0 {
+				return
 			}
-			// The initial control words of x87 and of the vector unit.
-			if bytes.HasPrefix(head, []byte{0x7f, 0x03}) && bytes.HasPrefix(head[24:], []byte{0x80, 0x1f, 0, 0}) {
+			// x87's control word and, but for its flags of what happened, that of
+			// the vector unit are as at a program's start.
+			x87, vector := before[at:at+2], before[at+24:at+28]
+			if bytes.Equal(x87, []byte{0x7f, 0x03}) && vector[0]&^0x3f == 0x80 && bytes.Equal(vector[1:], []byte{0x1f, 0, 0}) {
 				hits++
-				break
+				return
 			}
 		}
 	})

@@ -30,15 +30,15 @@ func (m *Machine) ScanSwap(patterns ...[]byte) []int {
 func (m *Machine) count(f *os.File, patterns [][]byte) []int {
 	m.t.Helper()
 	hits := make([]int, len(patterns))
-	if err := search(f, patterns, func(i int, _ int64) { hits[i]++ }); err != nil {
+	if err := search(f, patterns, func(i int, _ []byte) { hits[i]++ }); err != nil {
 		m.t.Fatal(err)
 	}
 	return hits
 }
 
-// search tells found of each place where patterns[i] starts. It skips holes:
-// what was never touched.
-func search(f *os.File, patterns [][]byte, found func(i int, offset int64)) error {
+// search tells found of each place where patterns[i] starts, with what stands
+// before it. It skips holes: what was never touched.
+func search(f *os.File, patterns [][]byte, found func(i int, before []byte)) error {
 	const piece = 16 << 20
 	longest := 1
 	for _, p := range patterns {
@@ -59,7 +59,7 @@ func search(f *os.File, patterns [][]byte, found func(i int, offset int64)) erro
 			return err
 		}
 		for i, p := range patterns {
-			eachIndex(buffer[:n], p, piece, func(at int) { found(i, start+int64(at)) })
+			eachIndex(buffer[:n], p, piece, func(at int) { found(i, buffer[:at]) })
 		}
 	}
 }

@@ -151,7 +151,7 @@ func (s *scene) inPod(script string) {
 // until waits for a shell's condition in the pod.
 func (s *scene) until(condition string) {
 	s.t.Helper()
-	s.inPod("for i in $(seq 600); do " + condition + " && exit; sleep 0.1; done; exit 1")
+	s.inPod("for i in $(seq 2000); do " + condition + " && exit; sleep 0.1; done; exit 1")
 }
 
 // locked waits until the vault is.
