@@ -129,41 +129,41 @@ func (s *scene) round(how string) result {
 // find counts what the rows name.
 func (s *scene) find(marks [][]byte) []int {
 	s.t.Helper()
-	hits := s.Scan(s.patterns(marks)...)
-	saved := s.registers(s.vault.key[:32])
-	hits[volumeKey] -= saved
-	return append(hits, saved)
+	hits := make([]int, len(rows))
+	err := search(s.ram, s.patterns(marks), func(row int, before []byte) {
+		if row == volumeKey && register(before) {
+			row = inRegisters
+		}
+		hits[row]++
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return hits
 }
 
 func (s *scene) patterns(marks [][]byte) [][]byte {
 	return append(slices.Clone(marks), s.vault.key[:32], s.vault.keyText(), s.vault.passphrase)
 }
 
-// registers counts the occurrences of p that are saved vector registers (Intel
+// register tells whether what follows before is a saved vector register (Intel
 // SDM volume 1, table 10-2: FXSAVE). The kernel has those of every thread that
 // sleeps; the thread's next use of them replaces it.
-func (s *scene) registers(p []byte) (hits int) {
-	s.t.Helper()
+func register(before []byte) bool {
 	const first, size, last = 160, 16, 15
-	err := search(s.ram, [][]byte{p}, func(_ int, before []byte) {
-		for n := 0; n <= last; n++ {
-			at := len(before) - first - n*size
-			if at < 0 {
-				return
-			}
-			// x87's control word and, but for its flags of what happened, that of
-			// the vector unit are as at a program's start.
-			x87, vector := before[at:at+2], before[at+24:at+28]
-			if bytes.Equal(x87, []byte{0x7f, 0x03}) && vector[0]&^0x3f == 0x80 && bytes.Equal(vector[1:], []byte{0x1f, 0, 0}) {
-				hits++
-				return
-			}
+	for n := 0; n <= last; n++ {
+		at := len(before) - first - n*size
+		if at < 0 {
+			break
 		}
-	})
-	if err != nil {
-		s.t.Fatal(err)
+		// x87's control word and, but for its flags of what happened, that of
+		// the vector unit are as at a program's start.
+		x87, vector := before[at:at+2], before[at+24:at+28]
+		if bytes.Equal(x87, []byte{0x7f, 0x03}) && vector[0]&^0x3f == 0x80 && bytes.Equal(vector[1:], []byte{0x1f, 0, 0}) {
+			return true
+		}
 	}
-	return hits
+	return false
 }
 
 // press makes memory short and returns how many pages of the process that does
@@ -175,6 +175,17 @@ func (s *scene) press() int {
 		"python3", "-c", mark, strconv.Itoa(300 << 20 >> 12), "memory"}, shares(marker)...)
 	s.ok(s.pod.Argv("0", argv...)...)
 	return s.ScanSwap(marker)[0]
+}
+
+func TestRegister(t *testing.T) {
+	saved := make([]byte, 200)
+	copy(saved[8:], []byte{0x7f, 0x03})
+	copy(saved[8+24:], []byte{0xa0, 0x1f})
+	for length, want := range map[int]bool{8: false, 167: false, 168: true, 169: false, 184: true, 200: true} {
+		if got := register(saved[:length]); got != want {
+			t.Errorf("register after %d bytes = %t; want %t", length, got, want)
+		}
+	}
 }
 
 func equal(t *testing.T, what string, got, want int) {
