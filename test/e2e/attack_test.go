@@ -1,0 +1,414 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/test/need"
+)
+
+// attack is where the hostile program lies in a pod. Everybody may read it, so
+// that its processes can be traced, as most programs' can.
+const attack = "/usr/local/bin/attack"
+
+// row is one attack, as `attack list` tells it.
+type row struct {
+	Name, Got                                 string
+	Open, Weak, Mount, Root, Pod, Alone bool
+}
+
+// siege is the attack of one pod: what each row got, by its name.
+type siege struct {
+	t       *testing.T
+	pod     pod
+	secret  string
+	rows    []row
+	target  map[string][]int
+	victim  *terminal
+	results map[string]string
+}
+
+// TestAttacks has a hostile program of the pod's user try everything on a
+// ghost, in each kind of pod; and on a victim with nothing but a mount namespace
+// of its own, where most of it must succeed. THREAT_MODEL.md has the results.
+func TestAttacks(t *testing.T) {
+	need.Root(t)
+	need.Docker(t)
+	document := readDocument(t)
+	for _, c := range columns {
+		if c.start == nil {
+			continue
+		}
+		t.Run(strings.Trim(c.name, "`"), func(t *testing.T) {
+			s := newSiege(t, c.start(t))
+			s.run()
+			for _, r := range s.rows {
+				got := s.cell(r)
+				if s.results[r.Name] != "" {
+					t.Logf("%s: %s: %s", r.Name, got, s.results[r.Name])
+				}
+				if want := c.want(r); got != want {
+					t.Errorf("%s = %s; want %s (%s)", r.Name, got, want, s.results[r.Name])
+				}
+				document.put(t, r, c.name, got)
+			}
+		})
+	}
+	document.finish(t)
+}
+
+// cell is how the table says it.
+func (s *siege) cell(r row) string {
+	evidence, tried := s.results[r.Name]
+	switch {
+	case !tried:
+		return "—"
+	case evidence == "":
+		return "nothing"
+	}
+	return r.Got
+}
+
+func newSiege(t *testing.T, p pod) *siege {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // never fails
+	s := &siege{t: t, pod: p, secret: "ghost-secret-" + hex.EncodeToString(b), results: map[string]string{}}
+	program, err := os.ReadFile(attackProgram(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.exec("root", string(program), "sh", "-c", "cat >"+attack+" && chmod 755 "+attack).ok()
+	list := p.exec("tazpod", "", attack, "list").ok()
+	if err := json.Unmarshal([]byte(list), &s.rows); err != nil {
+		t.Fatalf("%v in %s", err, list)
+	}
+	return s
+}
+
+// attackProgram builds it, unless the suite was brought to another machine
+// together with it.
+func attackProgram(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("TAZPOD_ATTACK"); path != "" {
+		return path
+	}
+	path := filepath.Join(t.TempDir(), "attack")
+	build := exec.Command("go", "build", "-trimpath", "-o", path, "./attack")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, out)
+	}
+	return path
+}
+
+func (s *siege) run() {
+	t := s.t
+	s.pod.exec("tazpod", "", attack, "plant").ok()
+	s.victim = s.pod.enter()
+	s.victim.send("SECRET='" + s.secret[:10] + "''" + s.secret[10:] + "' && export SECRET && cp " + attack + " ~/secrets/victim && " +
+		"echo $SECRET >>~/secrets/victim && exec ~/secrets/victim hold $SECRET\n")
+	s.victim.expect("holding")
+	visitor := s.pod.visit()
+	if visitor != nil {
+		visitor.expect("Passphrase: ")
+	}
+	s.find()
+	before := s.report()
+	s.attack("tazpod")
+	s.typing(visitor)
+	s.race()
+	s.attack("tazpod", "links planted at `~/secrets` and at each bridge", "poisoned start-up files and programs in the pod's home")
+	s.crash()
+	if s.pod.ghosts() {
+		s.undisturbed(before, visitor)
+	} else {
+		s.asRoot()
+	}
+	s.results["`fcntl(F_SETOWN)`: a signal for input"] = strings.TrimPrefix(s.report()["signals for input"], "0")
+	s.attack("tazpod", "`kill(-1, SIGKILL)`")
+	if s.results["`kill(-1, SIGKILL)`"] == "" {
+		s.report()
+		s.victim.send("\x04")
+		equal(t, "status of the victim", s.victim.end(), 0)
+	}
+}
+
+// numbers of the processes to attack, which root of the pod looks up.
+func (s *siege) find() {
+	s.target = map[string][]int{}
+	pids := func(pattern string) []int {
+		var found []int
+		for _, f := range strings.Fields(s.pod.exec("root", "", "pgrep", "-f", pattern).stdout) {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			found = append(found, n)
+		}
+		return found
+	}
+	victim := pids("^[^ ]*secrets/victim hold " + s.secret)
+	if len(victim) != 1 {
+		s.t.Fatalf("victims: %v; want one", victim)
+	}
+	s.target["victim"] = victim
+	if !s.pod.ghosts() {
+		s.target["clients"] = victim
+		return
+	}
+	s.target["clients"] = pids("^[^ ]*tazpod-init (connect|ghost)")
+	s.target["supervisor"] = append(pids("^[^ ]*tazpod-init role serve"), 1)
+	s.target["ghost"] = pids("^[^ ]*tazpod-init role (ghost|keeper)")
+	if len(s.target["clients"]) < 2 || len(s.target["supervisor"]) != 2 || len(s.target["ghost"]) != 2 {
+		s.t.Fatalf("targets: %v; want two clients or more, a supervisor, a ghost and its keeper", s.target)
+	}
+}
+
+// attack tries the named rows, or all that don't stand alone, and notes what
+// they got.
+func (s *siege) attack(user string, names ...string) {
+	s.t.Helper()
+	if !s.pod.ghosts() && len(names) == 0 {
+		for _, r := range s.rows {
+			if !r.Alone && !r.Pod {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	target, err := json.Marshal(map[string]any{"victim": s.target["victim"][0], "clients": s.target["clients"],
+		"supervisor": s.target["supervisor"], "ghost": s.target["ghost"]})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := s.pod.exec(user, string(target), append([]string{attack, "run"}, names...)...).ok()
+	for decoder := json.NewDecoder(strings.NewReader(out)); decoder.More(); {
+		var o struct{ Name, Evidence string }
+		if err := decoder.Decode(&o); err != nil {
+			s.t.Fatalf("%v in %s", err, out)
+		}
+		s.note(o.Name, o.Evidence)
+	}
+}
+
+var anySecret = regexp.MustCompile("ghost-secret-[0-9a-f]{16}")
+
+// note takes a secret for one only if it is this victim's.
+func (s *siege) note(name, evidence string) {
+	for _, found := range anySecret.FindAllString(evidence, -1) {
+		if found != s.secret {
+			s.t.Fatalf("%s found %s, which isn't the victim's %s", name, found, s.secret)
+		}
+	}
+	s.results[name] = evidence
+}
+
+// typing has the user type all the time while the attacker reads terminals: at
+// the victim, and a passphrase at the visitor's prompt.
+func (s *siege) typing(visitor *terminal) {
+	rest := passphrase
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+				_, _ = s.victim.master.WriteString("what the user types\n") // an end is told elsewhere
+				if visitor != nil && len(rest) > 0 {
+					_, _ = visitor.master.WriteString(rest[:1])
+					rest = rest[1:]
+				}
+			}
+		}
+	}()
+	s.attack("tazpod", "terminals in `/dev/pts`: read while the user types, a passphrase too")
+	close(stop)
+	<-stopped
+	if visitor != nil {
+		visitor.send(rest)
+	}
+}
+
+// race starts the pod's own program again and again while the attacker waits
+// for it. Where there is no TazPod, a copy of it that everybody may read shows
+// that the race can be won.
+func (s *siege) race() {
+	argv := []string{wire.Binary, "ghost", "--", "true"}
+	if !s.pod.ghosts() {
+		argv[0] = "/usr/local/bin/readable"
+		s.pod.exec("root", "", "install", "-m", "755", wire.Binary, argv[0]).ok()
+	}
+	done := make(chan result)
+	go func() { done <- s.pod.exec("root", "", append([]string{attack, "start", "200"}, argv...)...) }()
+	s.attack("tazpod", "`tazpod-init` between exec and prctl, 200 times")
+	(<-done).ok()
+}
+
+// report is what the victim says of itself.
+func (s *siege) report() map[string]string {
+	s.t.Helper()
+	s.victim.send("\nreport\n") // what others typed is a line of its own
+	s.victim.expect("report-begin")
+	s.victim.expect("report-end")
+	screen := s.victim.screen()
+	text := screen[strings.LastIndex(screen, "report-begin")+len("report-begin") : strings.LastIndex(screen, "report-end")]
+	var r map[string]string
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		s.t.Fatalf("%v in %q", err, text)
+	}
+	return r
+}
+
+// undisturbed: after all that the victim is as it was, nobody has written to a
+// terminal, and who was typing a passphrase meanwhile gets in.
+func (s *siege) undisturbed(before map[string]string, visitor *terminal) {
+	if after := s.report(); !s.pod.shared() && !maps.Equal(before, after) {
+		s.t.Errorf("the victim was %v, and is %v", before, after)
+	}
+	visitor.send("\n")
+	visitor.ready()
+	visitor.send("cat ~/secrets/token; echo\n")
+	visitor.expect(s.secret)
+	visitor.send("exit\n")
+	equal(s.t, "status of the visitor", visitor.end(), 0)
+	for _, term := range []*terminal{s.victim, visitor} {
+		if strings.Contains(term.screen(), "spoofed output") {
+			s.t.Error("the attacker has written to a terminal")
+		}
+	}
+	// Nor is root let in where nobody can be asked.
+	s.pod.exec("root", "", wire.Binary, "ghost", "--", "cat", wire.Secrets+"/token").says("no terminal to ask for the passphrase on").status(wire.ExitPassphrase)
+}
+
+// asRoot shows that attacks which a mount namespace resists are real ones.
+func (s *siege) asRoot() {
+	user := maps.Clone(s.results)
+	for _, r := range s.rows {
+		if !r.Root {
+			continue
+		}
+		s.attack("root", r.Name)
+		if s.results[r.Name] == "" {
+			s.t.Errorf("%s: fails for root too: it doesn't attack", r.Name)
+		}
+	}
+	s.results = user
+	// What the victim says must agree with what the attacker claims.
+	after := s.report()
+	for _, what := range []string{"signals", "lines typed by others", "written to memory", "semaphore"} {
+		if slices.Contains([]string{"", "0"}, after[what]) {
+			s.t.Errorf("%s = %q: the victim didn't notice", what, after[what])
+		}
+	}
+	if !strings.Contains(s.victim.screen(), "spoofed output") {
+		s.t.Error("what the attacker wrote to the terminal is not on it")
+	}
+}
+
+// crash has children of the victim die with the secret in their memory, once
+// for a core file and once for a handler.
+func (s *siege) crash() {
+	pattern := holdCorePattern(s.t)
+	defer pattern.release()
+	pattern.set("core")
+	s.victim.send("\ncrash\n")
+	s.victim.expect("crashed: ")
+	s.attack("tazpod", "a core dump to a file")
+
+	dir := pattern.record()
+	s.victim.send("\ncrash\n")
+	s.victim.expect("crashed: ")
+	// A process outside is recorded, and comes later.
+	other := "other-secret-" + s.secret[len(s.secret)-16:]
+	s.pod.exec("tazpod", "", "sh", "-c", "ulimit -S -c unlimited; : $0; kill -SEGV $$", other)
+	for deadline := time.Now().Add(20 * time.Second); !recorded(s.t, dir, other); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("the handler never recorded a process that crashed outside the ghost: this test looks at the wrong place")
+		}
+	}
+	evidence := ""
+	if recorded(s.t, dir, s.secret) {
+		evidence = s.secret
+	}
+	s.note("a core dump to a program of the host", evidence)
+}
+
+// recorded tells whether a file in dir has the text.
+func recorded(t *testing.T, dir, text string) bool {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if content, err := os.ReadFile(f); err == nil && bytes.Contains(content, []byte(text)) {
+			return true
+		}
+	}
+	return false
+}
+
+// corePattern is the machine's, for whoever holds it.
+type corePattern struct {
+	t     *testing.T
+	file  *os.File
+	saved string
+}
+
+// holdCorePattern waits until no other run has it.
+func holdCorePattern(t *testing.T) *corePattern {
+	t.Helper()
+	const path = "/proc/sys/kernel/core_pattern"
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lockFile(f); err != nil {
+		t.Fatal(err)
+	}
+	saved, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &corePattern{t, f, strings.TrimSpace(string(saved))}
+}
+
+func (c *corePattern) set(pattern string) {
+	c.t.Helper()
+	if err := os.WriteFile(c.file.Name(), []byte(pattern), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// record has dumps written to files of a directory, from now on.
+func (c *corePattern) record() string {
+	c.t.Helper()
+	dir := c.t.TempDir()
+	handler := filepath.Join(c.t.TempDir(), "handler")
+	script := fmt.Sprintf("#!/bin/sh\nexec /bin/cat >%s/$1\n", dir)
+	if err := os.WriteFile(handler, []byte(script), 0o755); err != nil {
+		c.t.Fatal(err)
+	}
+	c.set("|" + handler + " %P")
+	return dir
+}
+
+func (c *corePattern) release() {
+	c.set(c.saved)
+	c.file.Close()
+}
