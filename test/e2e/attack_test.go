@@ -27,7 +27,7 @@ const attack = "/usr/local/bin/attack"
 
 // row is one attack, as `attack list` tells it.
 type row struct {
-	Name, Got                                 string
+	Name, Got                           string
 	Open, Weak, Mount, Root, Pod, Alone bool
 }
 
