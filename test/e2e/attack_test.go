@@ -50,37 +50,16 @@ func TestAttacks(t *testing.T) {
 	need.Docker(t)
 	document := readDocument(t)
 	for _, c := range columns {
-		if c.start == nil {
+		if c.start == nil { // TestAttacksElsewhere
 			continue
 		}
 		t.Run(strings.Trim(c.name, "`"), func(t *testing.T) {
 			s := newSiege(t, c.start(t))
 			s.run()
-			for _, r := range s.rows {
-				got := s.cell(r)
-				if s.results[r.Name] != "" {
-					t.Logf("%s: %s: %s", r.Name, got, s.results[r.Name])
-				}
-				if want := c.want(r); got != want {
-					t.Errorf("%s = %s; want %s (%s)", r.Name, got, want, s.results[r.Name])
-				}
-				document.put(t, r, c.name, got)
-			}
+			document.compare(t, c, s.rows, s.results)
 		})
 	}
 	document.finish(t)
-}
-
-// cell is how the table says it.
-func (s *siege) cell(r row) string {
-	evidence, tried := s.results[r.Name]
-	switch {
-	case !tried:
-		return "—"
-	case evidence == "":
-		return "nothing"
-	}
-	return r.Got
 }
 
 func newSiege(t *testing.T, p pod) *siege {

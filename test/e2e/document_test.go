@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -15,7 +14,7 @@ var update = flag.Bool("update", false, "write the table of attacks in THREAT_MO
 // document is the table of attacks in THREAT_MODEL.md.
 type document struct {
 	path, before, after string
-	rows                []row                        // as measured
+	rows                []row                        // as the attacker lists them
 	cells               map[string]map[string]string // row, column
 }
 
@@ -53,18 +52,29 @@ func readDocument(t *testing.T) *document {
 	return d
 }
 
-// put compares a cell with the document's, or notes it for the new one.
-func (d *document) put(t *testing.T, r row, column, cell string) {
+// compare wants of every row what its column does, and the document to say so.
+func (d *document) compare(t *testing.T, c column, rows []row, results map[string]string) {
 	t.Helper()
-	if !*update && d.cells[r.Name][column] != cell {
-		t.Errorf("%s says of %s in %s: %q; want %q: run this test with -update", d.path, r.Name, column, d.cells[r.Name][column], cell)
-	}
-	if d.cells[r.Name] == nil {
-		d.cells[r.Name] = map[string]string{}
-	}
-	d.cells[r.Name][column] = cell
-	if !slices.Contains(d.rows, r) {
-		d.rows = append(d.rows, r)
+	d.rows = rows
+	for _, r := range rows {
+		evidence, tried := results[r.Name]
+		got := cellIf(r, evidence != "")
+		if !tried {
+			got = "—"
+		}
+		if evidence != "" {
+			t.Logf("%s: %s: %s", r.Name, got, evidence)
+		}
+		if want := c.want(r); got != want {
+			t.Errorf("%s = %s; want %s", r.Name, got, want)
+		}
+		if says := d.cells[r.Name][c.name]; !*update && says != got {
+			t.Errorf("%s says of %s in %s: %q; want %q: run this test with -update", d.path, r.Name, c.name, says, got)
+		}
+		if d.cells[r.Name] == nil {
+			d.cells[r.Name] = map[string]string{}
+		}
+		d.cells[r.Name][c.name] = got
 	}
 }
 
@@ -72,7 +82,7 @@ func (d *document) put(t *testing.T, r row, column, cell string) {
 // columns that this one didn't.
 func (d *document) finish(t *testing.T) {
 	t.Helper()
-	if !*update || t.Failed() {
+	if !*update || t.Failed() || d.rows == nil {
 		return
 	}
 	var b strings.Builder

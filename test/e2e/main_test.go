@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tazzo/tazpod/test/bare"
 	"github.com/tazzo/tazpod/test/need"
 )
 
@@ -41,6 +42,10 @@ func repository() string {
 func TestMain(m *testing.M) {
 	before := leftovers()
 	code := m.Run()
+	if err := bare.RemoveImage(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
 	if after := leftovers(); after != before {
 		fmt.Fprintf(os.Stderr, "left behind:\n%s", after)
 		code = max(code, 1)

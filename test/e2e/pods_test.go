@@ -74,13 +74,21 @@ func (c *container) enter() *terminal {
 	c.p.t.Helper()
 	term := onTerminal(c.p.t, c.first())
 	if c.ghosts() {
-		term.expect("New passphrase: ")
-		term.send(passphrase + "\n")
-		term.expect("Repeat passphrase: ")
-		term.send(passphrase + "\n")
+		newVault(term)
+	} else {
+		term.ready()
 	}
-	term.ready()
 	return term
+}
+
+// newVault answers the questions of the first one who comes.
+func newVault(term *terminal) {
+	term.t.Helper()
+	term.expect("New passphrase: ")
+	term.send(passphrase + "\n")
+	term.expect("Repeat passphrase: ")
+	term.send(passphrase + "\n")
+	term.ready()
 }
 
 func (c *container) visit() *terminal {
