@@ -1,11 +1,9 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -25,10 +23,10 @@ import (
 // that its processes can be traced, as most programs' can.
 const attack = "/usr/local/bin/attack"
 
-// row is one attack, as `attack list` tells it.
+// row is one attack, as `attack list` tells it (attack/rows.go).
 type row struct {
-	Name, Got                           string
-	Open, Weak, Mount, Root, Pod, Alone bool
+	Name, Got, ID                string
+	Open, Weak, Mount, Root, Pod bool
 }
 
 // siege is the attack of one pod: what each row got, by its name.
@@ -110,23 +108,33 @@ func (s *siege) run() {
 	s.attack("tazpod")
 	s.typing(visitor)
 	s.race()
-	s.attack("tazpod", "links planted at `~/secrets` and at each bridge", "poisoned start-up files and programs in the pod's home")
+	s.attack("tazpod", s.named("links"), s.named("poison"))
 	s.crash()
 	if s.pod.ghosts() {
 		s.undisturbed(before, visitor)
 	} else {
 		s.asRoot()
 	}
-	s.results["`fcntl(F_SETOWN)`: a signal for input"] = strings.TrimPrefix(s.report()["signals for input"], "0")
-	s.attack("tazpod", "`kill(-1, SIGKILL)`")
-	if s.results["`kill(-1, SIGKILL)`"] == "" {
+	s.note(s.named("input signal"), strings.TrimPrefix(s.report()["signals for input"], "0"))
+	s.attack("tazpod", s.named("kill all"))
+	if s.results[s.named("kill all")] == "" {
 		s.report()
 		s.victim.send("\x04")
 		equal(t, "status of the victim", s.victim.end(), 0)
 	}
 }
 
-// numbers of the processes to attack, which root of the pod looks up.
+// named is the name of the row with that ID.
+func (s *siege) named(id string) string {
+	s.t.Helper()
+	i := slices.IndexFunc(s.rows, func(r row) bool { return r.ID == id })
+	if i < 0 {
+		s.t.Fatalf("no row has the ID %q", id)
+	}
+	return s.rows[i].Name
+}
+
+// find has root of the pod look up the numbers of the processes to attack.
 func (s *siege) find() {
 	s.target = map[string][]int{}
 	pids := func(pattern string) []int {
@@ -163,7 +171,7 @@ func (s *siege) attack(user string, names ...string) {
 	s.t.Helper()
 	if !s.pod.ghosts() && len(names) == 0 {
 		for _, r := range s.rows {
-			if !r.Alone && !r.Pod {
+			if r.ID == "" && !r.Pod {
 				names = append(names, r.Name)
 			}
 		}
@@ -215,7 +223,7 @@ func (s *siege) typing(visitor *terminal) {
 			}
 		}
 	}()
-	s.attack("tazpod", "terminals in `/dev/pts`: read while the user types, a passphrase too")
+	s.attack("tazpod", s.named("keys"))
 	close(stop)
 	<-stopped
 	if visitor != nil {
@@ -233,8 +241,10 @@ func (s *siege) race() {
 		s.pod.exec("root", "", "install", "-m", "755", wire.Binary, argv[0]).ok()
 	}
 	done := make(chan result)
-	go func() { done <- s.pod.exec("root", "", append([]string{attack, "start", "200"}, argv...)...) }()
-	s.attack("tazpod", "`tazpod-init` between exec and prctl, 200 times")
+	go func() {
+		done <- s.pod.exec("root", "", append([]string{attack, "start", strconv.Itoa(s.pod.tries())}, argv...)...)
+	}()
+	s.attack("tazpod", s.named("race"))
 	(<-done).ok()
 }
 
@@ -254,7 +264,7 @@ func (s *siege) report() map[string]string {
 }
 
 // undisturbed: after all that the victim is as it was, nobody has written to a
-// terminal, and who was typing a passphrase meanwhile gets in.
+// terminal, and who was typing a passphrase meanwhile gets in, as others do.
 func (s *siege) undisturbed(before map[string]string, visitor *terminal) {
 	if after := s.report(); !s.pod.shared() && !maps.Equal(before, after) {
 		s.t.Errorf("the victim was %v, and is %v", before, after)
@@ -270,7 +280,8 @@ func (s *siege) undisturbed(before map[string]string, visitor *terminal) {
 			s.t.Error("the attacker has written to a terminal")
 		}
 	}
-	// Nor is root let in where nobody can be asked.
+	s.pod.exec("root", passphrase+"\n", wire.Binary, "ghost", "--passphrase-fd", "0", "--", "cat", wire.Secrets+"/token").ok()
+	// Without it not even root is let in.
 	s.pod.exec("root", "", wire.Binary, "ghost", "--", "cat", wire.Secrets+"/token").says("no terminal to ask for the passphrase on").status(wire.ExitPassphrase)
 }
 
@@ -297,97 +308,4 @@ func (s *siege) asRoot() {
 	if !strings.Contains(s.victim.screen(), "spoofed output") {
 		s.t.Error("what the attacker wrote to the terminal is not on it")
 	}
-}
-
-// crash has children of the victim die with the secret in their memory, once
-// for a core file and once for a handler.
-func (s *siege) crash() {
-	pattern := holdCorePattern(s.t)
-	defer pattern.release()
-	pattern.set("core")
-	s.victim.send("\ncrash\n")
-	s.victim.expect("crashed: ")
-	s.attack("tazpod", "a core dump to a file")
-
-	dir := pattern.record()
-	s.victim.send("\ncrash\n")
-	s.victim.expect("crashed: ")
-	// A process outside is recorded, and comes later.
-	other := "other-secret-" + s.secret[len(s.secret)-16:]
-	s.pod.exec("tazpod", "", "sh", "-c", "ulimit -S -c unlimited; : $0; kill -SEGV $$", other)
-	for deadline := time.Now().Add(20 * time.Second); !recorded(s.t, dir, other); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatal("the handler never recorded a process that crashed outside the ghost: this test looks at the wrong place")
-		}
-	}
-	evidence := ""
-	if recorded(s.t, dir, s.secret) {
-		evidence = s.secret
-	}
-	s.note("a core dump to a program of the host", evidence)
-}
-
-// recorded tells whether a file in dir has the text.
-func recorded(t *testing.T, dir, text string) bool {
-	t.Helper()
-	files, err := filepath.Glob(dir + "/*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		if content, err := os.ReadFile(f); err == nil && bytes.Contains(content, []byte(text)) {
-			return true
-		}
-	}
-	return false
-}
-
-// corePattern is the machine's, for whoever holds it.
-type corePattern struct {
-	t     *testing.T
-	file  *os.File
-	saved string
-}
-
-// holdCorePattern waits until no other run has it.
-func holdCorePattern(t *testing.T) *corePattern {
-	t.Helper()
-	const path = "/proc/sys/kernel/core_pattern"
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lockFile(f); err != nil {
-		t.Fatal(err)
-	}
-	saved, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &corePattern{t, f, strings.TrimSpace(string(saved))}
-}
-
-func (c *corePattern) set(pattern string) {
-	c.t.Helper()
-	if err := os.WriteFile(c.file.Name(), []byte(pattern), 0o644); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// record has dumps written to files of a directory, from now on.
-func (c *corePattern) record() string {
-	c.t.Helper()
-	dir := c.t.TempDir()
-	handler := filepath.Join(c.t.TempDir(), "handler")
-	script := fmt.Sprintf("#!/bin/sh\nexec /bin/cat >%s/$1\n", dir)
-	if err := os.WriteFile(handler, []byte(script), 0o755); err != nil {
-		c.t.Fatal(err)
-	}
-	c.set("|" + handler + " %P")
-	return dir
-}
-
-func (c *corePattern) release() {
-	c.set(c.saved)
-	c.file.Close()
 }

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -19,6 +18,7 @@ type pod interface {
 	visit() *terminal                               // another client, before its passphrase; nil where there is none
 	ghosts() bool                                   // or only a mount namespace
 	shared() bool                                   // the ghost's user has the kernel id of the pod's
+	tries() int                                     // of a race
 }
 
 // column is a kind of pod, and a column of the table in THREAT_MODEL.md.
@@ -100,6 +100,7 @@ func (c *container) visit() *terminal {
 
 func (c *container) ghosts() bool { return !c.plain }
 func (c *container) shared() bool { return c.sameID }
+func (c *container) tries() int   { return 200 }
 
 // userProject is one that belongs to a person, as most do.
 func userProject(t *testing.T) *project {
@@ -166,6 +167,3 @@ func mountOnly(t *testing.T) pod {
 		`chown tazpod "$(tty)" && mount -t tmpfs -o mode=700,uid=1000,gid=1000 tmpfs /home/tazpod/secrets/ &&
 		exec setpriv --reuid 1000 --regid 1000 --init-groups env HOME=/home/tazpod USER=tazpod PATH=/home/tazpod/.local/bin:$PATH bash -l`)}
 }
-
-// lockFile waits for a lock that ends with f.
-func lockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX) }

@@ -243,18 +243,11 @@ func TestReadOnlyProject(t *testing.T) {
 	}
 }
 
-// TestPlantedLinks has a hostile program plant symbolic links where a careless
-// builder would write secrets through them.
+// TestPlantedLinks has one where the vault's directory was. Those in the home
+// are TestAttacks's.
 func TestPlantedLinks(t *testing.T) {
 	p := newProject(t)
 	p.ghost("run", "base", "--", "true").ok()
-	p.inPod("tazpod", "sh", "-c", "ln -sfn /workspace ~/secrets; echo 'touch /workspace/poisoned' >>~/.bashrc; echo 'touch /workspace/poisoned' >>~/.profile").ok()
-	p.ghost("ghost", "--", "bash", "-lic", "echo secret >~/secrets/planted").ok()
-	for _, name := range []string{"planted", "poisoned"} {
-		if _, err := os.Stat(filepath.Join(p.dir, name)); err == nil {
-			t.Errorf("%s was written to the project", name)
-		}
-	}
 	vault := filepath.Join(p.dir, ".tazpod/vault")
 	if err := os.Rename(vault, vault+"-real"); err != nil {
 		t.Fatal(err)

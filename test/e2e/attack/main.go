@@ -67,13 +67,13 @@ func main() {
 	}
 }
 
-// run tries the named rows in the table's order, all but those that stand alone
-// if none is named, and writes an outcome for each.
+// run tries the named rows in the table's order, or all that the test doesn't
+// try alone, and writes an outcome for each.
 func run(t *target, names []string) {
 	runtime.LockOSThread() // a tracer is a thread
 	encoder := json.NewEncoder(os.Stdout)
 	for _, r := range rows {
-		if r.try == nil || len(names) == 0 && r.Alone || len(names) > 0 && !slices.Contains(names, r.Name) {
+		if r.try == nil || len(names) == 0 && r.ID != "" || len(names) > 0 && !slices.Contains(names, r.Name) {
 			continue
 		}
 		check(encoder.Encode(outcome{r.Name, r.try(t)}))

@@ -29,7 +29,7 @@ func controlSocket(*target) string {
 
 func hammer(t *target) string {
 	n := 0
-	for range 5000 {
+	for range 3000 {
 		if controlSocket(t) != "" {
 			n++
 		}

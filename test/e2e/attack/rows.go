@@ -13,7 +13,9 @@ type row struct {
 	Root  bool `json:"root"`  // of those, what root can do, which shows that the attack is a real one
 	Pod   bool `json:"pod"`   // only where there is a TazPod to attack
 
-	Alone bool `json:"alone"` // the test does something meanwhile, or looks itself
+	// ID, if there is one, is by what the test tries the row alone, since it does
+	// something meanwhile, or looks itself.
+	ID string `json:"id"`
 
 	try func(*target) string // nil if only the test can look
 }
@@ -59,7 +61,7 @@ var rows = []row{
 	{Name: "all of that as root of a user namespace of its own; `/proc` mounted anew", Got: "REACHED", Weak: true, try: asRootOfItsOwn},
 
 	{Name: "`kill`, `tgkill`, `rt_sigqueueinfo`, `pidfd_send_signal`", Got: "SIGNALLED", Weak: true, try: signals},
-	{Name: "`fcntl(F_SETOWN)`: a signal for input", Got: "SIGNALLED", Weak: true, Alone: true},
+	{Name: "`fcntl(F_SETOWN)`: a signal for input", Got: "SIGNALLED", Weak: true, ID: "input signal"},
 	{Name: "`prlimit`", Got: "CHANGED", Weak: true, try: limit},
 	{Name: "`sched_setscheduler`", Got: "CHANGED", Weak: true, try: schedule},
 	{Name: "`sched_setaffinity`", Got: "CHANGED", Weak: true, try: affinity},
@@ -76,29 +78,29 @@ var rows = []row{
 	{Name: "sockets in `/tmp` and `/run/user/1000`", Got: "SECRET READ", try: pathSockets},
 
 	{Name: "the ghost's terminal through `/proc/P/fd/0`", Got: "OPENED", try: standardInput},
-	{Name: "terminals in `/dev/pts`: read while the user types, a passphrase too", Got: "KEYS READ", Alone: true, try: keystrokes},
+	{Name: "terminals in `/dev/pts`: read while the user types, a passphrase too", Got: "KEYS READ", ID: "keys", try: keystrokes},
 	{Name: "terminals in `/dev/pts`: write", Got: "WRITTEN", try: writeTerminals},
 	{Name: "terminals in `/dev/pts`: type with `TIOCSTI`", Got: "TYPED", Mount: true, Root: true, try: typeKeys},
 	{Name: "the client's process: files, memory, descriptors, tracing, signals", Got: "REACHED", try: clients},
 	{Name: "the supervisor and PID 1, likewise", Got: "REACHED", Pod: true, try: supervisor},
 	{Name: "the ghost's first process and its keeper, likewise", Got: "REACHED", Pod: true, try: ghost},
 
-	{Name: "links planted at `~/secrets` and at each bridge", Got: "SECRET READ", Alone: true, try: trapped},
-	{Name: "poisoned start-up files and programs in the pod's home", Got: "RUN INSIDE", Alone: true, try: poisoned},
+	{Name: "links planted at `~/secrets` and at each bridge", Got: "SECRET READ", ID: "links", try: trapped},
+	{Name: "poisoned start-up files and programs in the pod's home", Got: "RUN INSIDE", ID: "poison", try: poisoned},
 	{Name: "write what root's programs or the ghost's home come from", Got: "WRITTEN", Mount: true, Root: true, try: rootsFiles},
-	{Name: "a core dump to a file", Got: "SECRET READ", Alone: true, try: coreFiles},
-	{Name: "a core dump to a program of the host", Got: "SECRET READ", Alone: true},
+	{Name: "a core dump to a file", Got: "SECRET READ", ID: "core file", try: coreFiles},
+	{Name: "a core dump to a program of the host", Got: "SECRET READ", ID: "core program"},
 	{Name: "`sudo`, `su`, setuid files, file capabilities", Got: "ROOT", try: setuid},
 
 	{Name: "connect to the control socket", Got: "CONNECTED", Pod: true, try: controlSocket},
 	{Name: "hammer the control socket", Got: "CONNECTED", Pod: true, try: hammer},
 	{Name: "`tazpod-init` ghost, connect, status, lock, role: a ghost without the passphrase", Got: "ENTERED", Pod: true, try: ownClient},
-	{Name: "`tazpod-init` between exec and prctl, 200 times", Got: "REACHED", Alone: true, try: race},
+	{Name: "`tazpod-init` between exec and prctl, 200 times (25 in User-Mode Linux)", Got: "REACHED", ID: "race", try: race},
 
 	{Name: "abstract sockets (same network namespace)", Got: "connected", Open: true, try: abstractSocket},
 	{Name: "ports on localhost (same network namespace)", Got: "connected", Open: true, try: port},
 	{Name: "process ids in `/sys/fs/cgroup/**/cgroup.procs`", Got: "found", Open: true, try: controlGroup},
 	{Name: "process ids by asking for one after the other", Got: "found", Open: true, try: probe},
 
-	{Name: "`kill(-1, SIGKILL)`", Got: "KILLED", Weak: true, Alone: true, try: killAll},
+	{Name: "`kill(-1, SIGKILL)`", Got: "KILLED", Weak: true, ID: "kill all", try: killAll},
 }
