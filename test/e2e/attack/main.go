@@ -14,6 +14,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -41,7 +42,7 @@ type outcome struct {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("usage: attack list | plant | run [ROW...] <TARGET | hold SECRET | start N COMMAND..."))
+		fail(errors.New("usage: attack list, plant, run [ROW...] <TARGET, hold SECRET or start N COMMAND [ARGUMENT...]"))
 	}
 	switch verb, args := os.Args[1], os.Args[2:]; verb {
 	case "list":

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // racing exists while the attacker runs; the other side removes it in the end.
@@ -75,20 +73,32 @@ func race(*target) string {
 	return fmt.Sprintf("%d threads, the first one of %s", len(won), first)
 }
 
-// grab opens what only a tracer may, of a process that isn't one of ours.
+// grab reads what only a tracer may, of a process that runs another program: a
+// number that is new may be that of a thread of ours. To open its memory proves
+// nothing, since that of a process which is ending can be opened, and is empty.
 func grab(pid int) (string, bool) {
-	dir := fmt.Sprintf("/proc/%d", pid)
-	exe, err := os.Readlink(dir + "/exe")
-	if self, _ := os.Readlink("/proc/self/exe"); err == nil && exe != self {
-		return exe, true
+	self, _ := os.Readlink("/proc/self/exe")
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
+		return exe, exe != self
 	}
-	if fd, openErr := unix.Open(dir+"/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0); openErr == nil {
-		unix.Close(fd)
-		if err != nil { // readable, but not told whose it is
-			return "memory", true
+	theirs := image(strconv.Itoa(pid))
+	return "memory", theirs != "" && theirs != image("self")
+}
+
+// image is the beginning of a process's program in its memory.
+func image(process string) string {
+	f, err := os.Open("/proc/" + process + "/mem")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b := make([]byte, 4096)
+	for _, first := range []int64{0x400000, 0x10000} { // where Go's programs begin, amd64 and arm64
+		if n, _ := f.ReadAt(b, first); n > 0 {
+			return string(b[:n])
 		}
 	}
-	return "", false
+	return ""
 }
 
 // lastPID is the number that the pod gave last: /proc/loadavg tells everybody.
