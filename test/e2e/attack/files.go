@@ -25,7 +25,7 @@ func secretsByPath(*target) string {
 }
 
 func filesByPath(*target) string {
-	return grep(home, "/tmp", "/var/tmp", "/run/user", "/run/lock", "/mnt", "/media", "/srv")
+	return grep(home, "/tmp", "/var/tmp", "/run/user", "/run/lock", "/workspace", "/mnt", "/media", "/srv")
 }
 
 func inShm(*target) string { return grep("/dev/shm") }

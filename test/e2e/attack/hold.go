@@ -99,12 +99,14 @@ func counter(s os.Signal) *atomic.Int64 {
 	return &n
 }
 
-// state is what the others could have changed of this process.
+// state is what the others could have changed of this process: of its first
+// thread, whose number is the process's. timerslack_ns is not in it, since only
+// the thread itself may read that.
 func state() map[string]string {
 	s := map[string]string{"written to memory": strings.TrimRight(string(scribble[:]), "\x00"), "semaphore": semaphore()}
 	var limit unix.Rlimit
 	s["files limit"] = fmt.Sprint(unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &limit), limit.Cur)
-	attr, err := unix.SchedGetAttr(0, 0)
+	attr, err := unix.SchedGetAttr(os.Getpid(), 0)
 	if err == nil {
 		s["policy"] = strconv.Itoa(int(attr.Policy))
 	}
@@ -114,7 +116,7 @@ func state() map[string]string {
 	const process = 1 // IOPRIO_WHO_PROCESS
 	class, _, _ := unix.Syscall(unix.SYS_IOPRIO_GET, process, uintptr(os.Getpid()), 0)
 	s["io class"] = strconv.Itoa(int(class >> 13))
-	for _, name := range []string{"oom_score_adj", "coredump_filter", "comm", "timerslack_ns"} {
+	for _, name := range []string{"oom_score_adj", "coredump_filter", "comm"} {
 		text, _ := os.ReadFile("/proc/self/" + name) // unreadable is a state too
 		s[name] = strings.TrimSpace(string(text))
 	}
