@@ -3,6 +3,7 @@ package luks
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -104,15 +105,15 @@ func format(ctx context.Context, size int64, kdf KDF, pass, key *locked.Buffer) 
 	return h, nil
 }
 
-func (h *Header) format(ctx context.Context, kdf KDF, pass, key *locked.Buffer) error {
+func (h *Header) format(ctx context.Context, kdf KDF, pass, key *locked.Buffer) (err error) {
 	if err := h.file.Truncate(h.size); err != nil {
 		return err
 	}
-	keyPipe, err := pipeOf(key.Bytes())
+	keyFile, err := fileOf(key.Bytes())
 	if err != nil {
 		return err
 	}
-	defer keyPipe.Close()
+	defer func() { err = errors.Join(err, forget(keyFile)) }()
 	args := append([]string{"luksFormat", "--batch-mode", "--type=luks2",
 		"--offset=" + strconv.Itoa(dataOffset/512), "--luks2-metadata-size=" + metadataSize,
 		"--sector-size=" + strconv.Itoa(sectorSize), "--cipher=aes-xts-plain64",
@@ -120,7 +121,7 @@ func (h *Header) format(ctx context.Context, kdf KDF, pass, key *locked.Buffer) 
 		"--volume-key-file=" + sys.FdPath(firstFile+1), "--key-file=-"}, kdf.args()...)
 	_, err = call{
 		args:   append(args, sys.FdPath(firstFile)),
-		files:  []*os.File{h.file, keyPipe},
+		files:  []*os.File{h.file, keyFile},
 		secret: pass,
 	}.run(ctx)
 	if outOfMemory(err) {

@@ -70,6 +70,9 @@ func (g group) limit() int64 {
 // the kernel would drop first.
 func (g group) free() int64 {
 	limit := g.limit()
+	if limit == math.MaxInt64 {
+		return limit
+	}
 	usage, cache := g.dir+"/memory.current", "inactive_file"
 	if g.v1 {
 		usage, cache = g.dir+"/memory.usage_in_bytes", "total_inactive_file"

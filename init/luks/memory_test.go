@@ -131,7 +131,8 @@ func TestGroupFree(t *testing.T) {
 		want  int64
 	}{
 		{"version 2", false, map[string]string{"memory.max": "1000\n", "memory.current": "700\n", "memory.stat": "anon 5\ninactive_file 200\n"}, 500},
-		{"no limit", false, map[string]string{"memory.max": "max\n", "memory.current": "700\n"}, math.MaxInt64 - 700},
+		{"no limit", false, map[string]string{"memory.max": "max\n", "memory.current": "700\n"}, math.MaxInt64},
+		{"no limit, much cache", false, map[string]string{"memory.stat": "inactive_file 300\n"}, math.MaxInt64},
 		{"root group", false, nil, math.MaxInt64},
 		{"version 1", true, map[string]string{"memory.limit_in_bytes": "1000\n", "memory.usage_in_bytes": "900\n", "memory.stat": "inactive_file 1\ntotal_inactive_file 300\n"}, 400},
 	} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -31,7 +32,7 @@ const (
 type call struct {
 	args   []string
 	files  []*os.File     // inherited from descriptor 3 on
-	secret *locked.Buffer // on standard input, by pipe
+	secret *locked.Buffer // on standard input
 	input  []byte         // likewise, when it is no secret
 	output *locked.Buffer // standard output goes here when it is a secret
 }
@@ -40,7 +41,7 @@ type call struct {
 const firstFile = 3
 
 // run returns the standard output, empty when it went to c.output.
-func (c call) run(ctx context.Context) ([]byte, error) {
+func (c call) run(ctx context.Context) (out []byte, err error) {
 	path, err := program("cryptsetup")
 	if err != nil {
 		return nil, err
@@ -57,40 +58,38 @@ func (c call) run(ctx context.Context) ([]byte, error) {
 	if c.secret != nil {
 		input = c.secret.Bytes()
 	}
-	stdin, err := pipeOf(input)
+	stdin, err := fileOf(input)
 	if err != nil {
 		return nil, err
 	}
-	defer stdin.Close()
+	defer func() { err = errors.Join(err, forget(stdin)) }()
 	cmd.Stdin = stdin
 
-	var reader, writer *os.File
+	var output *os.File
 	if c.output != nil {
-		if reader, writer, err = os.Pipe(); err != nil {
+		if output, err = sys.RAMFile("secret", maxOutput); err != nil {
 			return nil, err
 		}
-		defer reader.Close()
-		cmd.Stdout = writer
+		defer func() { err = errors.Join(err, forget(output)) }()
+		cmd.Stdout = output
 	}
 
 	// The parent-death signal is about the thread that forked, not the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err = cmd.Start()
-	if writer != nil {
-		writer.Close()
-	}
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		return nil, err
-	}
-	var readErr error
-	if c.output != nil {
-		readErr = c.output.Fill(reader)
 	}
 	if err := cmd.Wait(); err != nil {
 		return nil, failure(ctx, c.args[0], err, stderr.String())
 	}
-	return stdout.Bytes(), readErr
+	if output == nil {
+		return stdout.Bytes(), nil
+	}
+	if _, err := output.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return nil, c.output.Fill(output)
 }
 
 // program returns the path of a system program, whatever this process's PATH is.
@@ -104,27 +103,28 @@ func program(name string) (string, error) {
 	return "", fmt.Errorf("%w (looked in %s)", ErrNoProgram, strings.Join(programDirs, ", "))
 }
 
-// pipeOf returns the reading end of a pipe that holds p and then ends. p goes
-// in by one write(2) and must fit the pipe's buffer.
-func pipeOf(p []byte) (*os.File, error) {
-	if len(p) > maxPipe {
-		return nil, fmt.Errorf("input of %d bytes: %w", len(p), locked.ErrFull)
-	}
-	reader, writer, err := os.Pipe()
+// fileOf is a file in RAM that holds p, for the program to read. Secrets go in and
+// out by such files, since they can be zeroed (forget): the pages of a pipe are
+// freed by the kernel as they are.
+func fileOf(p []byte) (*os.File, error) {
+	f, err := sys.RAMFile("input", int64(len(p))+maxOutput)
 	if err != nil {
 		return nil, err
 	}
-	defer writer.Close()
-	if _, err := writer.Write(p); err != nil {
-		reader.Close()
-		return nil, err
+	if _, err = f.Write(p); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
 	}
-	return reader, nil
+	if err != nil {
+		return nil, errors.Join(err, forget(f))
+	}
+	return f, nil
 }
 
-// maxPipe is how much surely fits: a pipe has 64 KiB, or one page when the
-// user's pipes exceed their soft limit (pipe(7)).
-const maxPipe = 4096 // bytes
+// forget zeroes and closes a file in RAM.
+func forget(f *os.File) error { return errors.Join(sys.Zero(f), f.Close()) }
+
+// maxOutput is more than cryptsetup writes, and a whole number of pages.
+const maxOutput = 64 << 10 // bytes
 
 // programError is a failed run.
 type programError struct {
