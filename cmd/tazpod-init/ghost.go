@@ -49,6 +49,9 @@ var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the com
 const nobodysFD = -1
 
 func enterGhost(fd int, ask dial.Ask, argv []string) (int, error) {
+	// What the SSH library makes of the passphrase stays out of swap where the
+	// pod's limit allows; nobody else can read this process (mode 0711).
+	_ = lockMemory()
 	carrier, err := net.Dial("unix", wire.Socket)
 	if err != nil {
 		if why, hint, ok := control.Unreachable(err); ok {

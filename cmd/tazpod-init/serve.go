@@ -80,7 +80,7 @@ func startedHow() (started, error) {
 	return s, nil
 }
 
-// lockMemory keeps the supervisor out of swap, and says how well. A pod whose
+// lockMemory keeps this process out of swap, and says how well. A pod whose
 // limit is lower still locks each secret on its own.
 func lockMemory() wire.Check {
 	check := wire.Check{Promise: "P1", Name: "supervisor's memory is locked", Hint: "start the pod with --ulimit memlock=-1, or on a machine without swap"}

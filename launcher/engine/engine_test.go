@@ -171,6 +171,23 @@ func TestConfigHash(t *testing.T) {
 	}
 }
 
+// TestNoSwap: a pod without a limit has one at all the machine's memory, which is
+// how an engine is told to keep it out of swap; where it can't be told, none.
+func TestNoSwap(t *testing.T) {
+	for _, c := range []struct{ memory, machine, want int64 }{{0, 8 << 30, 8 << 30}, {1 << 30, 8 << 30, 1 << 30}, {0, 0, 0}, {1 << 30, 0, 1 << 30}} {
+		_, h, err := Spec{Name: "a", Project: "/a", Memory: c.memory}.configs(host{Memory: c.machine})
+		if err != nil || h.Memory != c.want || h.MemorySwap != c.want {
+			t.Errorf("limit of %d on a machine of %d: memory %d, with swap %d, %v; want %d twice", c.memory, c.machine, h.Memory, h.MemorySwap, err, c.want)
+		}
+	}
+	if got := hostOf(system.Info{MemTotal: 5}); got.Memory != 0 {
+		t.Errorf("an engine that can't limit swap has %d", got.Memory)
+	}
+	if got := hostOf(system.Info{MemTotal: 5, SwapLimit: true}); got.Memory != 5 {
+		t.Errorf("an engine that can limit swap has %d; want 5", got.Memory)
+	}
+}
+
 func TestHostOf(t *testing.T) {
 	for options, want := range map[string]host{
 		"name=apparmor|name=seccomp,profile=default": {AppArmor: true},

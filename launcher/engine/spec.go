@@ -58,8 +58,9 @@ type Spec struct {
 // host is what matters of the engine's machine.
 type host struct {
 	AppArmor    bool
-	Rootless    bool // an engine of a user's own, which can't raise a limit
-	FixedLimits bool // nor can this one
+	Rootless    bool  // an engine of a user's own, which can't raise a limit
+	FixedLimits bool  // nor can this one
+	Memory      int64 // bytes of RAM, if a pod's swap can be limited; else 0
 }
 
 func hostOf(info system.Info) host {
@@ -68,7 +69,11 @@ func hostOf(info system.Info) host {
 			return o == name || o == "name="+name || len(o) > len(name)+5 && o[:len(name)+6] == "name="+name+","
 		})
 	}
-	return host{AppArmor: has("apparmor"), Rootless: has("rootless")}
+	h := host{AppArmor: has("apparmor"), Rootless: has("rootless")}
+	if info.SwapLimit {
+		h.Memory = info.MemTotal
+	}
+	return h
 }
 
 // configs are the engine's words for a Spec: DESIGN's privileges and no more.
@@ -99,9 +104,10 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 		Mounts:       s.mounts(),
 		Resources:    container.Resources{Memory: s.Memory, PidsLimit: &pids},
 	}
-	if s.Memory > 0 {
-		hostConfig.MemorySwap = s.Memory // the sum of both, so no swap
+	if hostConfig.Memory == 0 { // what programs in ghosts have in memory may reach no disk either
+		hostConfig.Memory = on.Memory
 	}
+	hostConfig.MemorySwap = hostConfig.Memory // the sum of both, so no swap
 	if on.AppArmor {
 		hostConfig.SecurityOpt = append(hostConfig.SecurityOpt, "apparmor=unconfined")
 	}
