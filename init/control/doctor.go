@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
 	"github.com/tazzo/tazpod/init/sys"
@@ -18,7 +19,8 @@ import (
 // report is what doctor prints: what was tried at the start, and what can be
 // seen now.
 func (p *pod) report() []wire.Check {
-	return append(slices.Clone(p.support.Checks), hidden(), privileges(), filtered(), cleared(), p.place())
+	return append(slices.Clone(p.support.Checks), hidden(), privileges(), filtered(), cleared(), p.place(),
+		programs(), pinned(), p.whole(), first())
 }
 
 // hidden looks for what pid1 did to the pod's /proc.
@@ -82,6 +84,47 @@ func cleared() wire.Check {
 	line, err := os.ReadFile("/proc/cmdline")
 	if c.OK = err == nil && slices.Contains(strings.Fields(string(line)), "init_on_free=1"); !c.OK {
 		c.Found = "no, as far as the kernel's command line tells"
+	}
+	return c
+}
+
+// programs looks for those that make vaults which stock tools open.
+func programs() wire.Check {
+	c := wire.Check{Promise: "P5", Name: "vaults are made by the reference tools", OK: true, Found: "cryptsetup, mke2fs, e2fsck",
+		Hint: "use an image made FROM tazpod/base, or install cryptsetup-bin and e2fsprogs"}
+	for _, name := range strings.Split(c.Found, ", ") {
+		if unix.Access("/usr/sbin/"+name, unix.X_OK) != nil && unix.Access("/sbin/"+name, unix.X_OK) != nil {
+			c.OK, c.Found = false, name+" is missing"
+		}
+	}
+	return c
+}
+
+// pinned is what the launcher compares before it sends a passphrase.
+func pinned() wire.Check {
+	key, err := HostKey()
+	if err != nil {
+		return wire.Check{Promise: "P7", Name: "passphrases are encrypted to the supervisor", Found: err.Error(), Hint: "restart the pod"}
+	}
+	return wire.Check{Promise: "P7", Name: "passphrases are encrypted to the supervisor", OK: true, Found: "its key is " + ssh.FingerprintSHA256(key)}
+}
+
+// whole says what becomes of the rows above.
+func (p *pod) whole() wire.Check {
+	c := wire.Check{Promise: "P8", Name: "a ghost is complete, or there is none", OK: true, Found: "ghosts can be made here"}
+	if err := p.support.Refused; err != nil {
+		c.Found = "none is made here: " + err.Error()
+	}
+	return c
+}
+
+// first looks who reaps and forwards signals.
+func first() wire.Check {
+	c := wire.Check{Promise: "P9", Name: "the pod's first process is tazpod-init", Found: "no",
+		Hint: "keep the image's ENTRYPOINT, and start the pod without --init and --pid=host"}
+	name, err := os.ReadFile("/proc/1/comm")
+	if c.OK = err == nil && strings.TrimSpace(string(name)) == "tazpod-init"; c.OK {
+		c.Found = "yes"
 	}
 	return c
 }
