@@ -73,15 +73,14 @@ func (c *connection) sessions(channels <-chan ssh.NewChannel, requests <-chan *s
 	running.Wait()
 }
 
-// admitted tells whether this connection may start a session: its lease still
-// counts, or another of its sessions runs. Called under pod.mu.
-func (c *connection) admitted() bool {
-	_, leased := c.lease.pod.leases[c.lease]
-	if leased || c.live > 0 {
-		c.live++
-		return true
-	}
-	return false
+// admitted tells whether this connection may start a session: nobody has locked
+// since its passphrase, and its lease still counts or another of its sessions
+// runs. A session that had to wait for the end of a ghost needs the lease, for the
+// next ghost takes the passphrase again. Called under pod.mu.
+func (c *connection) admitted(waited bool) bool {
+	p := c.lease.pod
+	_, leased := p.leases[c.lease]
+	return c.lease.locks == p.locks && (leased || c.live > 0 && !waited)
 }
 
 // done takes a session off the count. After the last one nothing can start here

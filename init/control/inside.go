@@ -17,7 +17,8 @@ import (
 const (
 	socketName     = "ghost.sock" // in the ghost's base
 	lockLine       = "lock\n"
-	insidePatience = time.Second // from connecting to the whole line; one at a time
+	insidePatience = time.Second // from connecting to the whole line
+	insidePlaces   = 64          // connections at a time
 )
 
 // listen makes the socket and serves it until it is closed.
@@ -32,6 +33,7 @@ func (r *running) listen() error {
 	if err := os.Chmod(place, 0o666); err != nil {
 		return err
 	}
+	places := make(chan struct{}, insidePlaces)
 	go func() {
 		for {
 			c, err := socket.Accept()
@@ -42,7 +44,12 @@ func (r *running) listen() error {
 				time.Sleep(insidePatience)
 				continue
 			}
-			r.hear(c)
+			select {
+			case places <- struct{}{}:
+				go func() { r.hear(c); <-places }()
+			default: // who connects without a word keeps nobody else from locking for long
+				c.Close()
+			}
 		}
 	}()
 	return nil

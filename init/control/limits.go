@@ -52,8 +52,11 @@ func (r *running) watch() {
 		case <-tick.C:
 		}
 		r.pod.mu.Lock()
-		l := r.limits
+		l, ending := r.limits, r.ending
 		r.pod.mu.Unlock()
+		if ending {
+			continue // its RAM is on its way
+		}
 		now, used := sys.Uptime(), time.Duration(r.used.Load())
 		switch left := l.ends - now; {
 		case l.ends == 0:
@@ -112,5 +115,9 @@ func fill(path string) (percent int, used, size int64) {
 	}
 	size = int64(fs.Blocks) * fs.Bsize
 	used = size - int64(fs.Bavail)*fs.Bsize
-	return int(100 * used / size), used, size
+	percent = int(100 * used / size)
+	if fs.Files > 0 { // many small files use up names first
+		percent = max(percent, int(100*(fs.Files-fs.Ffree)/fs.Files))
+	}
+	return percent, used, size
 }

@@ -19,8 +19,9 @@ import (
 )
 
 // treePath is where the open vault's content lies, in serve's private mount
-// namespace: nobody else's /run/tazpod/vault shows it.
-const treePath = wire.RuntimeDir + "/vault"
+// namespace, where nobody else sees it, and in a directory that only root enters:
+// the content's own root may let others in.
+const treePath = wire.RuntimeDir + "/vault/tree"
 
 // treeShare is which part of the pod's memory the content may take: a save
 // needs it twice more, for a snapshot and an image, and a ghost's other files

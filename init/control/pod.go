@@ -61,8 +61,9 @@ func newPod(config wire.Pod, support ghost.Support, log zerolog.Logger) *pod {
 // lease is a reference to the open vault that a connection holds between its
 // passphrase and its first session. Dropping it twice does nothing.
 type lease struct {
-	pod  *pod
-	once sync.Once
+	pod   *pod
+	locks int // pod.locks when the passphrase was given
+	once  sync.Once
 }
 
 // drop returns the error of the save, if this was the last reference.
@@ -116,7 +117,7 @@ func (p *pod) unlock(ctx context.Context, passphrase *locked.Buffer, create bool
 // newLease makes a lease of the reference that the caller has, unless the pod
 // was locked since then.
 func (p *pod) newLease(locks int) (*lease, error) {
-	l := &lease{pod: p}
+	l := &lease{pod: p, locks: locks}
 	p.mu.Lock()
 	current := p.locks == locks && !p.stopping
 	if current {
@@ -241,6 +242,7 @@ func (p *pod) lock(why string) wire.LockReply {
 		sessions += len(r.sessions)
 	}
 	leases := slices.Collect(maps.Keys(p.leases))
+	clear(p.leases) // nobody starts a session by one that is about to be dropped
 	wiping := p.wiping
 	p.mu.Unlock()
 	var errs []error

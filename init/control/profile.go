@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,14 +17,19 @@ import (
 	"github.com/tazzo/tazpod/init/wire"
 )
 
-// A profile is a directory of the vault, which its ghosts see as ~/secrets. The
-// file of a secret belongs into that of its profile, wherever it was put before;
-// a link stays in its old place for the default ghost, which sees all:
+// A profile is a directory of the vault, which its ghosts see as ~/secrets. A
+// file at the vault's top that secrets.yml assigns to a profile moves there when
+// a ghost of that profile is next opened, which is told; a link stays in its
+// place for the default ghost, which sees all:
 //
 //	secrets.yml: {name: KUBECONFIG, file: kubeconfig, profile: prod}
 //
 //	default ghost   ~/secrets/kubeconfig ─▶ profiles/prod/kubeconfig
 //	ghost of prod   ~/secrets/kubeconfig    the same file
+//
+// Nothing ever leaves a profile on the word of secrets.yml, which any program
+// that can write to the project writes: its user moves it, in a ghost without
+// profile.
 
 // profileOf reads the profile in the name of an SSH user: empty for the default
 // ghost.
@@ -68,7 +72,7 @@ func (r *running) choose(ctx context.Context, o *opened) error {
 		return err
 	}
 	if r.profile != "" {
-		for _, note := range o.settle(list) {
+		for _, note := range o.settle(list, r.profile) {
 			r.warn("note: %s", note)
 		}
 	}
@@ -80,11 +84,11 @@ func (r *running) choose(ctx context.Context, o *opened) error {
 		return &usageError{err, "secrets are named by their name in " + wire.SecretsFile}
 	}
 	for _, e := range entries {
-		file := e.File
-		if r.profile == "" {
-			file = o.find(e)
+		file := o.find(e)
+		if r.profile != "" {
+			file = strings.TrimPrefix(file, inVault(r.profile)+"/")
 		}
-		if kind, _ := look(o.tree, path.Join(inVault(r.profile), file)); kind != unix.S_IFREG {
+		if file == "" {
 			return &usageError{fmt.Errorf("the vault has no file %s for the secret %s", e.File, e.Name), "put it into ~/secrets of a ghost first"}
 		}
 		if i := slices.IndexFunc(r.files, func(f ghost.File) bool { return f.Name == e.File }); i < 0 {
@@ -104,99 +108,92 @@ func inVault(profile string) string {
 	return path.Join(wire.Profiles, profile)
 }
 
-// settle moves the files of all secrets to where they belong, and says what it
-// left. No save runs meanwhile, so that none misses a file on its way.
-func (o *opened) settle(list secrets.List) (notes []string) {
+// settle brings the files of a profile's secrets to where they belong, and says
+// what it did and what it left. No save runs meanwhile, so that none misses a file
+// on its way.
+func (o *opened) settle(list secrets.List, profile string) (notes []string) {
 	o.saving.Lock()
 	defer o.saving.Unlock()
 	for _, e := range list {
-		if e.File == "" {
+		if e.Profile != profile || e.File == "" {
 			continue
 		}
-		if err := o.move(o.find(e), e); err != nil {
-			notes = append(notes, fmt.Sprintf("%s stays where it is in the vault: %v", e.File, err))
+		if list.Shared(e.File) { // whose it is at the top is anybody's guess
+			if o.regular(e.File) {
+				notes = append(notes, fmt.Sprintf("%s belongs to several profiles and stays where it is: move it to %s of one in a ghost without profile",
+					e.File, path.Join("~/secrets", wire.Profiles)))
+			}
+			continue
+		}
+		moved, err := o.move(e)
+		switch {
+		case err != nil:
+			notes = append(notes, fmt.Sprintf("%s, which belongs to the profile %s: %v", e.File, profile, err))
+		case moved:
+			notes = append(notes, fmt.Sprintf("%s belongs to the profile %s from now on", e.File, profile))
 		}
 	}
 	return notes
 }
 
-// find is where the file of a secret lies: where it belongs, or where a link of
-// an earlier profile leads, or at the vault's top.
+// find is where the file of a secret lies: where it belongs, or still at the
+// vault's top; empty when it is nowhere.
 func (o *opened) find(e secrets.Entry) string {
-	kind, link := look(o.tree, e.File)
-	if kind == unix.S_IFLNK {
-		to := path.Join(path.Dir(e.File), link)
-		if rest, ok := strings.CutPrefix(to, wire.Profiles+"/"); ok && strings.HasSuffix(rest, "/"+e.File) {
-			if profile := strings.TrimSuffix(rest, "/"+e.File); wire.CheckProfile(profile) == nil {
-				return to
-			}
+	for _, name := range []string{e.Place(), e.File} {
+		if o.regular(name) {
+			return name
 		}
 	}
-	if kind == 0 {
-		return e.Place()
-	}
-	return e.File
+	return ""
 }
 
-var errTwice = errors.New("there are two of it; delete one, in a ghost without profile")
+func (o *opened) regular(name string) bool {
+	kind, _ := look(o.tree, name)
+	return kind == unix.S_IFREG
+}
 
-// move brings the file of e from one place of the vault to where it belongs.
-// Nothing is ever replaced but the link that an earlier move left.
-func (o *opened) move(from string, e secrets.Entry) error {
-	to := e.Place()
-	if kind, _ := look(o.tree, from); from == to || kind == 0 {
-		return nil // it is there, or nowhere yet
-	} else if kind != unix.S_IFREG {
-		return fmt.Errorf("%s is no regular file", from)
-	}
+// move brings the file of e from the vault's top to where it belongs, and leaves a
+// link. Nothing is ever replaced.
+func (o *opened) move(e secrets.Entry) (moved bool, err error) {
 	owner := o.pod.support.KernelID
-	target, err := ghost.MakeAll(o.tree, path.Dir(to), 0o700, owner)
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	source, err := ghost.MakeAll(o.tree, path.Dir(from), 0o700, owner)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	if from != e.File && to == e.File { // back to the top, in the place of the link
-		if kind, _ := look(o.tree, to); kind == unix.S_IFLNK {
-			if err := unix.Unlinkat(int(target.Fd()), path.Base(to), 0); err != nil {
-				return err
-			}
-		}
-	}
-	err = unix.Renameat2(int(source.Fd()), path.Base(from), int(target.Fd()), path.Base(to), unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EEXIST) {
-		return errTwice
-	}
-	if err != nil || to == e.File {
-		return err
-	}
-	return o.link(e, to, owner)
-}
-
-// link leaves a link to a file in its old place.
-func (o *opened) link(e secrets.Entry, to string, owner uint32) error {
 	top, err := ghost.MakeAll(o.tree, path.Dir(e.File), 0o700, owner)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer top.Close()
-	if kind, _ := look(o.tree, e.File); kind == unix.S_IFLNK { // to where it was until now
-		if err := unix.Unlinkat(int(top.Fd()), path.Base(e.File), 0); err != nil {
-			return err
+	if o.regular(e.File) {
+		place, err := ghost.MakeAll(o.tree, path.Dir(e.Place()), 0o700, owner)
+		if err != nil {
+			return false, err
+		}
+		defer place.Close()
+		err = unix.Renameat2(int(top.Fd()), path.Base(e.File), int(place.Fd()), path.Base(e.File), unix.RENAME_NOREPLACE)
+		if errors.Is(err, unix.EEXIST) {
+			return false, errors.New("there are two of it; delete one in a ghost without profile")
+		}
+		if err != nil {
+			return false, os.NewSyscallError("renameat2", err)
+		}
+		moved = true
+	}
+	if kind, _ := look(o.tree, e.File); kind != 0 || !o.regular(e.Place()) {
+		return moved, nil
+	}
+	if err := unix.Symlinkat(o.linkTo(e), int(top.Fd()), path.Base(e.File)); err != nil {
+		return moved, os.NewSyscallError("symlinkat", err)
+	}
+	return moved, os.NewSyscallError("fchownat", unix.Fchownat(int(top.Fd()), path.Base(e.File), int(owner), int(owner), unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// linkTo is the text of the link. A directory that a bridge shows has another
+// parent there, so that only an absolute path leads on from both.
+func (o *opened) linkTo(e secrets.Entry) string {
+	for _, bridge := range o.pod.config.Bridges {
+		if wire.Within(e.File, bridge) {
+			return path.Join(wire.Secrets, e.Place())
 		}
 	}
-	text, err := filepath.Rel(path.Dir(e.File), to)
-	if err != nil {
-		return err
-	}
-	if err := unix.Symlinkat(text, int(top.Fd()), path.Base(e.File)); err != nil {
-		return err
-	}
-	return unix.Fchownat(int(top.Fd()), path.Base(e.File), int(owner), int(owner), unix.AT_SYMLINK_NOFOLLOW)
+	return strings.Repeat("../", strings.Count(e.File, "/")) + e.Place()
 }
 
 // look tells the type of a file of the vault (S_IFMT bits; 0 when there is none

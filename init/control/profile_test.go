@@ -78,11 +78,9 @@ func (o *opened) list(t *testing.T) string {
 
 func TestSettle(t *testing.T) {
 	kube := secrets.Entry{Name: "K", File: "kube", Profile: "prod"}
-	deep := secrets.Entry{Name: "D", File: "a/b/deep", Profile: "dev"}
-	moved := kube
-	moved.Profile = "dev"
-	freed := kube
-	freed.Profile = ""
+	deep := secrets.Entry{Name: "D", File: "a/b/deep", Profile: "prod"}
+	bridged := secrets.Entry{Name: "B", File: ".kube/config", Profile: "prod"}
+	of := func(profile string, e secrets.Entry) secrets.Entry { e.Profile = profile; return e }
 	for _, c := range []struct {
 		what    string
 		content string
@@ -91,31 +89,49 @@ func TestSettle(t *testing.T) {
 		note    string
 	}{
 		{"nothing is there yet", "other", secrets.List{kube, deep}, "other", ""},
-		{"to its profile", "kube, other", secrets.List{kube}, "kube -> profiles/prod/kube, other, profiles/prod/kube=kube", ""},
-		{"from directories", "a/b/deep", secrets.List{deep}, "a/b/deep -> ../../profiles/dev/a/b/deep, profiles/dev/a/b/deep=a/b/deep", ""},
+		{"to its profile", "kube, other", secrets.List{kube}, "kube -> profiles/prod/kube, other, profiles/prod/kube=kube", "kube belongs to the profile prod from now on"},
+		{"from directories", "a/b/deep", secrets.List{deep}, "a/b/deep -> ../../profiles/prod/a/b/deep, profiles/prod/a/b/deep=a/b/deep", "from now on"},
+		{"below a bridge", ".kube/config", secrets.List{bridged}, ".kube/config -> /home/tazpod/secrets/profiles/prod/.kube/config, profiles/prod/.kube/config=.kube/config", "from now on"},
 		{"it is there", "kube -> profiles/prod/kube, profiles/prod/kube", secrets.List{kube}, "kube -> profiles/prod/kube, profiles/prod/kube", ""},
-		{"made in its profile", "profiles/prod/kube", secrets.List{kube}, "profiles/prod/kube", ""},
-		{"to another profile", "kube -> profiles/prod/kube, profiles/prod/kube", secrets.List{moved}, "kube -> profiles/dev/kube, profiles/dev/kube=profiles/prod/kube", ""},
-		{"back to the top", "kube -> profiles/prod/kube, profiles/prod/kube", secrets.List{freed}, "kube=profiles/prod/kube", ""},
+		{"made in its profile", "profiles/prod/kube", secrets.List{kube}, "kube -> profiles/prod/kube, profiles/prod/kube", ""},
+		{"another profile's", "kube", secrets.List{of("dev", kube)}, "kube", ""},
+		{"already another profile's", "kube -> profiles/dev/kube, profiles/dev/kube", secrets.List{kube}, "kube -> profiles/dev/kube, profiles/dev/kube", ""},
+		{"no profile's any more", "kube -> profiles/prod/kube, profiles/prod/kube", secrets.List{of("", kube)}, "kube -> profiles/prod/kube, profiles/prod/kube", ""},
+		{"two profiles'", "kube", secrets.List{kube, of("dev", kube)}, "kube", "belongs to several profiles and stays"},
+		{"two profiles', each with its own", "profiles/dev/kube, profiles/prod/kube", secrets.List{kube, of("dev", kube)}, "profiles/dev/kube, profiles/prod/kube", ""},
 		{"two of it", "kube, profiles/prod/kube", secrets.List{kube}, "kube, profiles/prod/kube", "there are two"},
-		{"two of it, elsewhere", "kube -> profiles/prod/kube, profiles/dev/kube, profiles/prod/kube", secrets.List{moved},
-			"kube -> profiles/prod/kube, profiles/dev/kube, profiles/prod/kube", "there are two"},
-		{"a link of somebody's own", "kube -> other, other", secrets.List{kube}, "kube -> other, other", "no regular file"},
-		{"a link that leads out", "kube -> profiles/../../x/kube", secrets.List{kube}, "kube -> profiles/../../x/kube", "no regular file"},
-		{"a directory in its place", "kube/x", secrets.List{kube}, "kube/x", "no regular file"},
-		{"a link in the way", "a -> /etc, kube", secrets.List{{Name: "P", File: "a/passwd", Profile: "dev"}}, "a -> /etc, kube", ""},
-		{"a profile that is a link", "kube, profiles/prod -> /tmp", secrets.List{kube}, "kube, profiles/prod -> /tmp", "kube stays where it is"},
+		{"a link of somebody's own", "kube -> other, other", secrets.List{kube}, "kube -> other, other", ""},
+		{"a directory in its place", "kube/x", secrets.List{kube}, "kube/x", ""},
+		{"a link in the way", "a -> /tmp, kube", secrets.List{{Name: "P", File: "a/kube", Profile: "prod"}}, "a -> /tmp, kube", "symbolic links"},
+		{"a profile that is a link", "kube, profiles/prod -> /tmp", secrets.List{kube}, "kube, profiles/prod -> /tmp", "symbolic links"},
+		{"profiles that are a link", "kube, profiles -> other, other/prod/", secrets.List{kube}, "kube, profiles -> other", "symbolic links"},
 		{"without a file", "kube", secrets.List{{Name: "E", Profile: "prod"}}, "kube", ""},
 	} {
 		o := content(t, strings.Split(c.content, ", ")...)
-		notes := strings.Join(o.settle(c.list), "; ")
+		o.pod.config.Bridges = []string{".kube"}
+		notes := strings.Join(o.settle(c.list, "prod"), "; ")
 		if got := o.list(t); got != c.want || (notes != "") != (c.note != "") || !strings.Contains(notes, c.note) {
 			t.Errorf("%s: %s, note %q; want %s, note %q", c.what, got, notes, c.want, c.note)
 		}
 		before := o.list(t)
-		o.settle(c.list)
+		o.settle(c.list, "prod")
 		if after := o.list(t); after != before {
 			t.Errorf("%s: once more: %s; want no change from %s", c.what, after, before)
+		}
+	}
+}
+
+// TestFind: a secret is never another profile's file of the same name.
+func TestFind(t *testing.T) {
+	kube := secrets.Entry{Name: "K", File: "kube", Profile: "dev"}
+	for files, want := range map[string]string{
+		"other": "",
+		"kube":  "kube",
+		"kube -> profiles/prod/kube, profiles/prod/kube":                    "",
+		"kube -> profiles/prod/kube, profiles/dev/kube, profiles/prod/kube": "profiles/dev/kube",
+	} {
+		if got := content(t, strings.Split(files, ", ")...).find(kube); got != want {
+			t.Errorf("find in %s = %q; want %q", files, got, want)
 		}
 	}
 }

@@ -53,19 +53,20 @@ type attached struct {
 }
 
 // join starts a session in the ghost of a profile, and the ghost if it isn't
-// there. admit is asked, under pod.mu, whether the caller's passphrase still
-// counts. The caller calls leave when the session is over.
-func (p *pod) join(ctx context.Context, w wish, admit func() bool) (*running, *attached, error) {
+// there. The connection says, under pod.mu, whether its passphrase still counts,
+// and counts the session: when one is returned, with an error too, the caller takes
+// it off by done. Without an error the caller calls leave when it is over.
+func (p *pod) join(ctx context.Context, w wish, c *connection) (*running, *attached, error) {
 	if w.bad != nil {
 		return nil, nil, w.bad
 	}
-	for {
+	for waited := false; ; waited = true {
 		p.mu.Lock()
 		if p.stopping {
 			p.mu.Unlock()
 			return nil, nil, errShutdown
 		}
-		if p.open == nil || !admit() {
+		if p.open == nil || !c.admitted(waited) {
 			p.mu.Unlock()
 			return nil, nil, errLocked
 		}
@@ -94,6 +95,7 @@ func (p *pod) join(ctx context.Context, w wish, admit func() bool) (*running, *a
 		r.nextID++
 		s := &attached{id: r.nextID, terminal: w.session.Terminal != nil, started: time.Now(), tell: w.tell}
 		r.sessions[s.id] = s // holds the ghost from now on
+		c.live++
 		o := p.open
 		p.mu.Unlock()
 		if first {
@@ -105,7 +107,7 @@ func (p *pod) join(ctx context.Context, w wish, admit func() bool) (*running, *a
 			s.Session, err = r.ghost.Session(w.session)
 		}
 		if err != nil {
-			return nil, nil, errors.Join(err, r.leave(s, ghost.Status{Code: wire.ExitSession}))
+			return nil, s, errors.Join(err, r.leave(s, ghost.Status{Code: wire.ExitSession}))
 		}
 		event := "joined"
 		if first {

@@ -45,15 +45,11 @@ func (c *connection) session(channel ssh.NewChannel, gone <-chan struct{}) {
 // run starts the program and stays until it is over.
 func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, w wish, gone <-chan struct{}) {
 	p := c.server.pod
-	counted := false
 	errs := &shared{w: stream.Stderr()} // the program's, and ours
 	w.tell = errs.tell
-	r, s, err := p.join(context.Background(), w, func() bool {
-		counted = counted || c.admitted()
-		return counted
-	})
+	r, s, err := p.join(context.Background(), w, c)
 	c.lease.dropIfAny()
-	if counted {
+	if s != nil {
 		defer c.done() // after the stream's end was sent
 	}
 	defer stream.Close()

@@ -98,3 +98,32 @@ func TestClean(t *testing.T) {
 		t.Errorf("clean of a long name has %d characters", len(got))
 	}
 }
+
+// TestAdmitted: no passphrase counts any longer than it should.
+func TestAdmitted(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		leased bool
+		live   int
+		locks  int
+		waited bool
+		want   bool
+	}{
+		{"fresh", true, 0, 0, false, true},
+		{"fresh, after a wait", true, 0, 0, true, true},
+		{"beside another session", false, 1, 0, false, true},
+		{"beside another session, after the end of the ghost", false, 1, 0, true, false},
+		{"late", false, 0, 0, false, false},
+		{"fresh, but locked meanwhile", true, 0, 1, false, false},
+		{"beside another session, but locked meanwhile", false, 1, 1, false, false},
+	} {
+		p := &pod{leases: map[*lease]struct{}{}, locks: c.locks}
+		connection := &connection{lease: &lease{pod: p}, live: c.live}
+		if c.leased {
+			p.leases[connection.lease] = struct{}{}
+		}
+		if got := connection.admitted(c.waited); got != c.want {
+			t.Errorf("%s: admitted = %v; want %v", c.what, got, c.want)
+		}
+	}
+}

@@ -40,7 +40,9 @@ func makeDir(at *os.File, name string, mode, owner uint32) (*os.File, error) {
 		}
 		defer parent.Close()
 	}
-	if err := unix.Mkdirat(int(parent.Fd()), path.Base(name), 0o700); err != nil {
+	if err := unix.Mkdirat(int(parent.Fd()), path.Base(name), 0o700); errors.Is(err, unix.EEXIST) { // by another ghost's start
+		return sys.OpenFile(at, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	} else if err != nil {
 		return nil, &os.PathError{Op: "mkdir", Path: path.Join(at.Name(), name), Err: err}
 	}
 	if dir, err = sys.OpenFile(at, name, unix.O_RDONLY|unix.O_DIRECTORY); err != nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/wire"
 )
 
 // enter makes the ghost's root this process's, and takes every other mount out
@@ -78,7 +79,7 @@ func topmost(mounts []*mountinfo.Info) []string {
 			continue
 		}
 		if !slices.ContainsFunc(mounts, func(o *mountinfo.Info) bool {
-			return o.Mountpoint != "/" && o.Mountpoint != m.Mountpoint && within(m.Mountpoint, o.Mountpoint)
+			return o.Mountpoint != "/" && o.Mountpoint != m.Mountpoint && wire.Within(m.Mountpoint, o.Mountpoint)
 		}) {
 			points = append(points, m.Mountpoint)
 		}

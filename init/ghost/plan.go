@@ -110,7 +110,7 @@ func volumes(mounts []*mountinfo.Info) []string {
 	var points []string
 	for _, m := range mounts {
 		p := m.Mountpoint
-		if p != "/" && !slices.ContainsFunc(append(fresh, wire.Workspace), func(f string) bool { return within(p, f) }) {
+		if p != "/" && !slices.ContainsFunc(append(fresh, wire.Workspace), func(f string) bool { return wire.Within(p, f) }) {
 			points = append(points, p)
 		}
 	}
@@ -122,7 +122,7 @@ func volumes(mounts []*mountinfo.Info) []string {
 func below(mounts []*mountinfo.Info, dir string) []string {
 	var points []string
 	for _, m := range mounts {
-		if m.Mountpoint != dir && within(m.Mountpoint, dir) {
+		if m.Mountpoint != dir && wire.Within(m.Mountpoint, dir) {
 			points = append(points, m.Mountpoint)
 		}
 	}
@@ -135,7 +135,7 @@ func below(mounts []*mountinfo.Info, dir string) []string {
 func masks(mounts []*mountinfo.Info, dir string, readOnly bool) []string {
 	var points []string
 	for _, m := range mounts {
-		if m.Mountpoint == dir || !within(m.Mountpoint, dir) {
+		if m.Mountpoint == dir || !wire.Within(m.Mountpoint, dir) {
 			continue
 		}
 		same := m.FSType == "proc"
@@ -151,5 +151,3 @@ func union(a, b []string) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
-
-func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }

@@ -21,8 +21,10 @@ import (
 )
 
 const (
-	maxFile    = 256 << 10       // bytes
+	maxFile    = 64 << 10        // bytes
+	maxError   = 500             // bytes: it goes to the log and to people
 	parseLimit = 5 * time.Second // it takes some milliseconds
+	parseRAM   = 256 << 20       // bytes; a file of 64 KiB takes far less
 	nobody     = 65534           // who parses
 )
 
@@ -86,13 +88,17 @@ func readFile(workspace string) ([]byte, error) {
 
 // Role parses its input and writes a reply. It runs as nobody.
 func Role() error {
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: parseRAM, Max: parseRAM}); err != nil {
+		return os.NewSyscallError("setrlimit RLIMIT_DATA", err)
+	}
 	data, err := io.ReadAll(io.LimitReader(os.Stdin, maxFile))
 	if err != nil {
 		return err
 	}
 	var r reply
 	if r.List, err = Parse(wire.SecretsFile, data); err != nil {
-		r.Error = strings.ToValidUTF8(err.Error(), "?")
+		text := strings.ToValidUTF8(err.Error(), "?")
+		r.Error = text[:min(len(text), maxError)]
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
 }

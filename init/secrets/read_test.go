@@ -44,7 +44,7 @@ func TestRead(t *testing.T) {
 	put("secrets: {")
 	read(0, "secrets.yml:")
 	put(strings.Repeat("#", maxFile+1))
-	read(0, "not a file of up to 256 KiB")
+	read(0, "not a file of up to 64 KiB")
 	for what, plant := range map[string]func() error{
 		"a link":        func() error { return os.Symlink("/etc/passwd", file) },
 		"a pipe":        func() error { return unix.Mkfifo(file, 0o666) },

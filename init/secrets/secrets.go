@@ -91,6 +91,21 @@ func (l List) Profiles() []string {
 	return slices.Compact(names)
 }
 
+// Shared tells whether secrets of different profiles have a file of that name.
+func (l List) Shared(file string) bool {
+	first := ""
+	for _, e := range l {
+		if e.File != file || e.Profile == "" {
+			continue
+		}
+		if first != "" && e.Profile != first {
+			return true
+		}
+		first = e.Profile
+	}
+	return false
+}
+
 // Only returns the entries of the given names that have a file and that a ghost
 // of the profile shows: of its own group, or all in the default ghost. A name
 // without one is an error.

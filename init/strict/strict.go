@@ -15,6 +15,9 @@ import (
 
 // Decode reads data, which came from path, into the struct that into points to.
 func Decode(path string, data []byte, into any) error {
+	if deep(data) {
+		return fmt.Errorf("%s: nested deeper than %d", path, maxDepth)
+	}
 	if err := checkKeys(path, data, reflect.TypeOf(into).Elem()); err != nil {
 		return err
 	}
@@ -22,6 +25,35 @@ func Decode(path string, data []byte, into any) error {
 		return located(path, err)
 	}
 	return nil
+}
+
+// maxDepth is far beyond any settings, and what the parser's memory, which grows
+// with the square of the depth, can bear.
+const maxDepth = 64
+
+// deep tells whether data may be nested deeper than maxDepth: in brackets, or in
+// lists and keys that begin on one line. It looks at bytes, so that a text full of
+// brackets counts as well.
+func deep(data []byte) bool {
+	open, marks := 0, 0
+	for i, c := range data {
+		switch c {
+		case '[', '{':
+			open++
+		case ']', '}':
+			open = max(0, open-1)
+		case '\n':
+			marks = 0
+		case '-', '?', ':':
+			if i+1 < len(data) && (data[i+1] == ' ' || data[i+1] == '\t') {
+				marks++
+			}
+		}
+		if open > maxDepth || marks > maxDepth {
+			return true
+		}
+	}
+	return false
 }
 
 // located puts "file:line: " before a YAML error, in place of the library's

@@ -20,7 +20,10 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-const shortestLimit = time.Second // below it a ghost would end before it is used
+const (
+	shortestLimit = time.Second          // below it a ghost would end before it is used
+	longestLimit  = 366 * 24 * time.Hour // so that no clock overflows
+)
 
 // ParseLimit reads a limit of a ghost's life: a duration such as 90s or 8h, and
 // 0 for none.
@@ -29,8 +32,8 @@ func ParseLimit(text string) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a duration such as 90s, 30m or 8h", text)
 	}
-	if d < 0 || d > 0 && d < shortestLimit {
-		return 0, fmt.Errorf("%q is shorter than %v", text, shortestLimit)
+	if d < 0 || d > 0 && d < shortestLimit || d > longestLimit {
+		return 0, fmt.Errorf("%q is not between %v and %v", text, shortestLimit, longestLimit)
 	}
 	return d, nil
 }
@@ -61,7 +64,7 @@ func CheckProfile(name string) error {
 func CheckHome(bridges, persist []string) error {
 	secret := append([]string{path.Base(Secrets)}, bridges...)
 	for _, b := range bridges {
-		if !Below(b) || within(b, secret[0]) {
+		if !Below(b) || Within(b, secret[0]) {
 			return fmt.Errorf("bridge %q is not a directory below the home and beside ~/secrets, such as .aws", b)
 		}
 	}
@@ -70,12 +73,12 @@ func CheckHome(bridges, persist []string) error {
 			return fmt.Errorf("persist %q is not a directory below the home, such as .cache", p)
 		}
 		for _, s := range secret {
-			if within(p, s) || within(s, p) {
+			if Within(p, s) || Within(s, p) {
 				return fmt.Errorf("persist %q would keep %q, which is secret, on disk in clear", p, s)
 			}
 		}
 		for _, other := range persist[:i] {
-			if within(p, other) || within(other, p) {
+			if Within(p, other) || Within(other, p) {
 				return fmt.Errorf("persist %q and %q lie in each other", p, other)
 			}
 		}
@@ -89,4 +92,5 @@ func Below(p string) bool {
 	return p != "" && p != "." && p == path.Clean(p) && !path.IsAbs(p) && p != ".." && !strings.HasPrefix(p, "../")
 }
 
-func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
+// Within tells whether p, in its shortest form, is dir or lies in it.
+func Within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }

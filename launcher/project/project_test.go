@@ -123,7 +123,7 @@ func TestBadSettings(t *testing.T) {
 		"ghost:\n  persist: [/etc]":                       `ghost: persist "/etc" is not a directory below the home`,
 		"ghost:\n  persist: [secrets]":                    `would keep "secrets", which is secret, on disk in clear`,
 		"ghost:\n  ttl: 8":                                `ghost.ttl: "8" is not a duration`,
-		"ghost:\n  idle: 10ms":                            `ghost.idle: "10ms" is shorter than 1s`,
+		"ghost:\n  idle: 10ms":                            `ghost.idle: "10ms" is not between 1s`,
 		"ghost:\n  history: disk":                         `ghost.history: "disk" is neither ram nor vault`,
 		"ghost:\n  ttll: 8h":                              `config.yaml:2: unknown key "ghost.ttll"; do you mean "ttl"?`,
 		"ghost: {bridges: [.aws], persist: [~/.aws/cli]}": `would keep ".aws"`,
