@@ -37,7 +37,7 @@ var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the com
 				}
 				fd = int(n)
 			}
-			ask, err := dial.ParseAsk(*profile, *only, *ttl, *idle)
+			ask, err := dial.ParseAsk(*profile, *only, *ttl, *idle, os.Getenv)
 			if err != nil {
 				return 0, &exit{wire.ExitUsage, err, ""}
 			}

@@ -31,12 +31,13 @@ type question struct {
 	project string
 	what    []string // for people
 	parts   [][]byte // that the answer is for
+	code    bool     // some of it will read the passphrase
 }
 
 func (p *place) question(certificates map[string][]byte) *question {
 	q := &question{project: p.config.Dir}
 	if persist := p.config.Ghost.TheirPersist; len(persist) > 0 {
-		q.add("persist", strings.Join(persist, "\n"), nil)
+		q.parts = append(q.parts, []byte("persist"), []byte(strings.Join(persist, "\n")))
 		q.what = append(q.what, fmt.Sprintf("what ghosts write to %q of the home to stay on disk, not encrypted", persist))
 	}
 	if !p.config.Build.TheirCA {
@@ -58,6 +59,7 @@ func (p *place) question(certificates map[string][]byte) *question {
 
 func (q *question) add(kind, name string, content []byte) {
 	q.parts = append(q.parts, []byte(kind), []byte(name), content)
+	q.code = true
 }
 
 func (q *question) dockerfile(r *image.Recipe) {
@@ -96,7 +98,11 @@ func (p *place) consent(q *question, yes bool) error {
 			return err
 		}
 		if !agreed {
-			return &exit{wire.ExitUsage, errors.New("nothing was built or started"), "with an image of your own choice: tazpod run base"}
+			hint := "change the project's settings"
+			if q.code {
+				hint += ", or choose the image yourself: tazpod run base"
+			}
+			return &exit{wire.ExitUsage, errors.New("nothing was built or started"), hint}
 		}
 	}
 	if storeErr == nil {
@@ -117,10 +123,12 @@ func (p *place) ask(q *question) (bool, error) {
 	}
 	defer t.Close()
 	t.Tell("tazpod: " + wants)
-	t.Tell("Whoever wrote that can have the vault's passphrase and every secret in it. Look before you say yes.")
+	if q.code {
+		t.Tell("Whoever wrote that can have the vault's passphrase and every secret in it. Look before you say yes.")
+	}
 	return t.Confirm(p.ctx, "Trust it? [y/N] ")
 }
 
 func trustFlag(c *kingpin.CmdClause) *bool {
-	return c.Flag("trust", "Say yes to the Dockerfile, image and certificates that the project's settings ask for.").Bool()
+	return c.Flag("trust", "Say yes to the Dockerfile, image, certificates and persistent directories that the project's settings ask for.").Bool()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -36,29 +37,35 @@ var lockCommand = command{"lock", "End every ghost of this project, save the vau
 		}
 	}}
 
-// lockAll locks whatever runs, also when some of it can't be.
+// lockAll locks whatever runs, all at once: a pod that can't be locked keeps no
+// other open.
 func (c *call) lockAll() error {
 	e, err := engine.Open(c.ctx, os.Getenv)
 	if err != nil {
 		return err
 	}
-	pods, err := e.Running(c.ctx)
-	if err != nil {
-		return err
-	}
-	p := &place{c, nil, e}
-	var errs []error
-	for _, pod := range pods {
-		locked, err := p.lock(pod)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("the pod %s: %w", pod.Name, err))
-		}
-		if locked {
-			c.notify("locked " + pod.Name)
-		}
-	}
-	if len(pods) == 0 {
+	pods, err := e.Pods(c.ctx)
+	if err == nil && len(pods) == 0 {
 		c.notify("no pod is running: nothing is open")
 	}
-	return errors.Join(errs...)
+	errs := make([]error, len(pods))
+	var all sync.WaitGroup
+	for i, pod := range pods {
+		all.Go(func() {
+			locked, err := false, error(nil)
+			if pod.Running() {
+				locked, err = (&place{c, nil, e}).lock(pod)
+			} else {
+				err = errors.New("it is " + pod.State + ", and can't be asked")
+			}
+			if locked {
+				c.notify("locked " + pod.Name)
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("the pod %s: %w", pod.Name, err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(append(errs, err)...)
 }

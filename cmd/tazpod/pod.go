@@ -135,8 +135,10 @@ func (p *place) image(b *image.Builder, name string, pod *engine.Pod, again bool
 	if err == nil && id == "" {
 		err = &exit{0, fmt.Errorf("the image %s is not here", tag), "docker pull " + tag + ", if that is an image you trust with secrets"}
 	}
-	if err == nil && theirs {
-		q.image(tag, id)
+	if err == nil {
+		if theirs {
+			q.image(tag, id)
+		}
 		err = p.consent(q, yes)
 	}
 	return tag, id, err

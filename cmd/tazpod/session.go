@@ -30,16 +30,16 @@ func declareSession(c *kingpin.CmdClause) sessionFlags {
 		c.Flag("passphrase-fd", "Read the passphrase from this file descriptor instead of the terminal.").PlaceHolder("N").String(),
 		c.Flag("passphrase-file", "Read the passphrase from this file instead of the terminal.").PlaceHolder("FILE").Envar("TAZPOD_PASSPHRASE_FILE").String(),
 		c.Flag("no-tty", "Give the command no terminal although there is one.").Short('T').Bool(),
-		c.Flag("profile", "Show only this group of secrets, in a ghost of its own.").PlaceHolder("NAME").Envar("TAZPOD_PROFILE").String(),
+		c.Flag("profile", "Show only this group of secrets, in a ghost of its own.").PlaceHolder("NAME").String(),
 		c.Flag("only", "Show only this secret, to this one session (may be repeated).").PlaceHolder("NAME").Strings(),
-		c.Flag("ttl", "End the ghost after this time.").PlaceHolder("8h").Envar(wire.AskTTL).String(),
-		c.Flag("idle", "End the ghost when nobody uses it for this time.").PlaceHolder("30m").Envar(wire.AskIdle).String(),
+		c.Flag("ttl", "End the ghost after this time.").PlaceHolder("8h").String(),
+		c.Flag("idle", "End the ghost when nobody uses it for this time.").PlaceHolder("30m").String(),
 	}
 }
 
 // ask is which ghost the flags mean.
 func (f sessionFlags) ask() (dial.Ask, error) {
-	ask, err := dial.ParseAsk(*f.profile, *f.only, *f.ttl, *f.idle)
+	ask, err := dial.ParseAsk(*f.profile, *f.only, *f.ttl, *f.idle, os.Getenv)
 	if err != nil {
 		err = &exit{wire.ExitUsage, err, ""}
 	}

@@ -25,6 +25,10 @@ var sshCommand = command{"ssh", "Open a session with the real ssh; behind -- sta
 			if err != nil {
 				return 0, &exit{0, err, "apt-get install openssh-client"}
 			}
+			ask, err := dial.ParseAsk("", nil, "", "", os.Getenv)
+			if err != nil {
+				return 0, &exit{wire.ExitUsage, err, ""}
+			}
 			pod, fresh, err := p.started()
 			if err != nil {
 				return 0, err
@@ -43,7 +47,7 @@ var sshCommand = command{"ssh", "Open a session with the real ssh; behind -- sta
 				argv = append(argv, "-o", o.key+"="+o.value)
 			}
 			// Options stand before the destination, a command behind it.
-			argv = append(argv, sshArguments(c.argv, wire.GhostUser+"@"+pod.Name)...)
+			argv = append(argv, sshArguments(c.argv, ask.User()+"@"+pod.Name)...)
 			return 0, fmt.Errorf("ssh: %w", syscall.Exec(program, argv, os.Environ()))
 		}
 	}}
@@ -66,7 +70,7 @@ func sshOptions(self, pod string) []sshOption {
 		{"PreferredAuthentications", "keyboard-interactive"},
 		{"PubkeyAuthentication", "no"},
 		{"NumberOfPasswordPrompts", "3"},
-		{"SendEnv", "LANG LC_* COLORTERM TZ"},
+		{"SendEnv", "LANG LC_* COLORTERM TZ " + strings.Join([]string{wire.AskOnly, wire.AskTTL, wire.AskIdle}, " ")},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -41,7 +42,7 @@ func (p *place) end(force bool, how func(context.Context, *engine.Pod) error) er
 	}
 	if pod.Running() && !force {
 		locked, err := p.lock(pod)
-		if err != nil && !locked {
+		if err != nil && !locked && !errors.Is(err, errUnasked) { // who can't be asked saves when told to stop
 			return err
 		}
 		if err != nil { // nothing is left in the pod that its end could lose
@@ -51,21 +52,35 @@ func (p *place) end(force bool, how func(context.Context, *engine.Pod) error) er
 	return how(p.ctx, pod)
 }
 
+// errUnasked says that a pod's supervisor gave no answer, so that nobody knows
+// what it holds.
+var errUnasked = errors.New("the pod's supervisor can't be asked to lock")
+
+// lockLimit is how long it may take: a large vault is saved before.
+const lockLimit = 2 * time.Minute
+
 // lock ends the pod's ghosts and waits until the vault is saved. locked tells,
-// with an error too, that the pod holds nothing any more. A supervisor that
-// doesn't answer holds no ghost.
+// with an error too, that the pod holds nothing any more.
 func (p *place) lock(pod *engine.Pod) (locked bool, err error) {
-	client, err := p.control(pod, false)
-	if err != nil {
-		if p.ctx.Err() == nil {
-			p.notify("the pod's supervisor can't be asked: " + err.Error())
+	limited := *p.call
+	var cancel context.CancelFunc
+	limited.ctx, cancel = context.WithTimeout(p.ctx, lockLimit)
+	defer cancel()
+	unasked := func(err error) error {
+		if p.ctx.Err() != nil {
+			return p.ctx.Err()
 		}
-		return p.ctx.Err() == nil, p.ctx.Err()
+		return &exit{0, fmt.Errorf("%w: %w", errUnasked, err), "a ghost may still be open; tazpod stop ends the pod"}
+	}
+	client, err := (&place{&limited, p.config, p.engine}).control(pod, false)
+	if err != nil {
+		return false, unasked(err)
 	}
 	defer client.Close()
+	defer context.AfterFunc(limited.ctx, func() { client.Close() })()
 	reply, err := client.Lock()
 	if err != nil {
-		return false, err
+		return false, unasked(err)
 	}
 	if reply.Sessions > 0 {
 		p.notify(fmt.Sprintf("%d session(s) ended", reply.Sessions))

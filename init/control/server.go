@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -63,6 +64,11 @@ func Serve(ctx context.Context, config wire.Pod, version string, refused error, 
 	}
 	listener, err := listen()
 	if err != nil {
+		return err
+	}
+	// An engine that mounts vault and volume there makes what is missing on the way
+	// for everybody to enter.
+	if err := os.Chmod(filepath.Dir(wire.VaultMount), 0o700); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	support := ghost.Probe(wire.Workspace)

@@ -35,6 +35,11 @@ func (b *builder) persist(name string) error {
 	if !mounted { // the container's own layer would keep it for nobody
 		return b.noVolume(name)
 	}
+	if template, err := sys.OpenPath(nil, path.Join(b.config.Template, name), unix.O_NOFOLLOW); err == nil {
+		template.Close()
+		return &RefusedError{Detail: fmt.Sprintf("what persists on %s would hide what every home has there", path.Join(wire.Home, name)),
+			Hint: "let a directory below it persist"}
+	}
 	dir, err := makeDir(volume, strings.ReplaceAll(strings.ReplaceAll(name, "%", "%25"), "/", "%2F"), 0o700, 0)
 	if err != nil {
 		return err

@@ -222,7 +222,7 @@ func TestKill(t *testing.T) {
 	begin := time.Now()
 	must(t, g.Kill())
 	t.Logf("killed in %v", time.Since(begin))
-	if got, want := s.Wait(), (Status{Signal: syscall.SIGKILL}); got != want {
+	if got, want := s.Wait(), (Status{Signal: syscall.SIGKILL, Ended: true}); got != want {
 		t.Errorf("status of a session whose ghost ended = %+v; want %+v", got, want)
 	}
 	if _, err := g.Session(SessionConfig{}); err == nil {

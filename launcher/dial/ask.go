@@ -15,8 +15,18 @@ type Ask struct {
 	TTL, Idle time.Duration // shorten the ghost's life; 0 says nothing
 }
 
-// ParseAsk reads the flags of the commands that open a ghost.
-func ParseAsk(profile string, only []string, ttl, idle string) (a Ask, err error) {
+// ParseAsk reads the flags of the commands that open a ghost. For one that isn't
+// given the environment may speak: TAZPOD_PROFILE, and the variables of package
+// wire.
+func ParseAsk(profile string, only []string, ttl, idle string, env func(string) string) (a Ask, err error) {
+	for name, flag := range map[string]*string{"TAZPOD_PROFILE": &profile, wire.AskTTL: &ttl, wire.AskIdle: &idle} {
+		if *flag == "" {
+			*flag = env(name)
+		}
+	}
+	if names := env(wire.AskOnly); len(only) == 0 && names != "" {
+		only = []string{names}
+	}
 	if a.Profile = profile; profile != "" {
 		if err := wire.CheckProfile(profile); err != nil {
 			return a, err
@@ -39,7 +49,8 @@ func ParseAsk(profile string, only []string, ttl, idle string) (a Ask, err error
 	return a, nil
 }
 
-func (a Ask) user() string {
+// User is the name to log in with.
+func (a Ask) User() string {
 	if a.Profile == "" {
 		return wire.GhostUser
 	}

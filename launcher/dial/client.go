@@ -64,7 +64,7 @@ func Ghost(ctx context.Context, carrier net.Conn, key HostKey, source Source, as
 	l := &login{ctx: ctx, source: source}
 	defer l.forget()
 	auth := ssh.RetryableAuthMethod(ssh.KeyboardInteractive(l.challenge), source.Tries())
-	c, err := connect(ctx, carrier, key, ask.user(), auth)
+	c, err := connect(ctx, carrier, key, ask.User(), auth)
 	if err != nil {
 		return nil, l.explain(err)
 	}

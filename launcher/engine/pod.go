@@ -60,26 +60,25 @@ func (e *Engine) Find(ctx context.Context, name string) (*Pod, error) {
 	return p, nil
 }
 
-// Running returns every pod that runs on the engine's machine, whoever started
-// it, in the order of their names.
-func (e *Engine) Running(ctx context.Context) ([]*Pod, error) {
+// Pods returns every pod of the engine's machine that runs or is paused, whoever
+// started it, in the order of their names; with an error, those that could be
+// found.
+func (e *Engine) Pods(ctx context.Context) ([]*Pod, error) {
 	pods := map[string]*Pod{}
+	var errs []error
 	for _, label := range []string{labelPod, LabelProject} { // of the image, or by the launcher
 		list, err := e.api.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", label))})
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range list {
+		errs = append(errs, err)
+		for _, c := range list { // without options, those that are alive
 			pod, err := e.Find(ctx, c.ID)
-			if err != nil {
-				return nil, err
-			}
-			if pod.Running() {
+			errs = append(errs, err)
+			if err == nil && pod.State != StateAbsent {
 				pods[pod.Name] = pod
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Values(pods), func(a, b *Pod) int { return strings.Compare(a.Name, b.Name) }), nil
+	sorted := slices.SortedFunc(maps.Values(pods), func(a, b *Pod) int { return strings.Compare(a.Name, b.Name) })
+	return sorted, errors.Join(errs...)
 }
 
 // ForeignError says that a pod's name is taken.

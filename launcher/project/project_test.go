@@ -160,6 +160,10 @@ func TestGhostsOfTwoFiles(t *testing.T) {
 	if got := strings.Join(c.Ghost.TheirPersist, " "); got != ".vscode-server" {
 		t.Errorf("TheirPersist = %s; want the project's .vscode-server alone", got)
 	}
+	put(t, filepath.Join(home, ".config/tazpod/config.yaml"), "ghost: {bridges: [.aws], history: ram}\n")
+	if _, err := Load(dir, Overrides{}, env("HOME", home)); err == nil || !strings.Contains(err.Error(), "ghost.history") {
+		t.Errorf("a project keeps the history that the user's own file doesn't: %v", err)
+	}
 	dir = makeProject(t, "ghost: {persist: [.aws]}\n")
 	if _, err := Load(dir, Overrides{}, env("HOME", home)); err == nil {
 		t.Error("a project may keep on disk what the user's own file has in the vault")

@@ -32,6 +32,9 @@ func (f *file) mayOnlyTighten(user *file) error {
 	if f.Features.GhostMode != nil && !*f.Features.GhostMode {
 		return refuse("features.ghost_mode", "false", "would give up isolation")
 	}
+	if own := user.Ghost.History; own != nil && *own == "ram" && f.Ghost.History != nil && *f.Ghost.History != *own {
+		return refuse("ghost.history", *f.Ghost.History, "keeps what your own file doesn't")
+	}
 	if f.Build.CACertificates != nil {
 		for _, p := range *f.Build.CACertificates {
 			if !filepath.IsLocal(p) {

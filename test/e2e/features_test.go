@@ -86,6 +86,45 @@ func TestProfiles(t *testing.T) {
 	p.ghost("ghost", "--", "true").ok() // which needs no groups
 }
 
+// TestProfilesStayApart: a program in a ghost of dev, which can write the
+// project, gets nothing of prod by it.
+func TestProfilesStayApart(t *testing.T) {
+	p := newProject(t)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(p.dir, wire.SecretsFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("secrets:\n  - {name: P, file: kubeconfig, profile: prod}\n  - {name: D, file: key, profile: dev}\n")
+	p.ghost("run", "base", "--", "sh", "-c", "cd ~/secrets; echo of prod >kubeconfig; echo of dev >key").ok()
+	p.ghost("ghost", "--profile", "prod", "--", "true").says("note: kubeconfig belongs to the profile prod from now on").ok()
+	dev := p.terminal("ghost", "--profile", "dev")
+	dev.unlock()
+	for _, text := range []string{
+		"secrets:\n  - {name: P, file: kubeconfig, profile: dev}\n  - {name: D, file: key, profile: prod}\n",
+		"secrets:\n  - {name: P, file: kubeconfig, profile: prod}\n  - {name: D, file: kubeconfig, profile: dev}\n",
+		"secrets:\n  - {name: P, file: key, profile: prod}\n  - {name: D, file: kubeconfig}\n  - {name: E, file: key, profile: dev}\n",
+	} {
+		write(text)
+		for _, profile := range []string{"prod", "dev"} {
+			p.ghost("ghost", "--profile", profile, "--", "true").ok()
+		}
+		for _, name := range []string{"P", "D"} {
+			if r := p.ghost("ghost", "--profile", "dev", "--only", name, "--", "sh", "-c", "cat ~/secrets/*"); strings.Contains(r.stdout, "of prod") {
+				t.Errorf("with %s, --only %s in dev shows what is prod's", text, name)
+			}
+		}
+		equal(t, "prod", p.ghost("ghost", "--profile", "prod", "--", "sh", "-c", "cat ~/secrets/*").ok(), "of prod\n")
+	}
+	dev.send("cat ~/secrets/*; echo do''ne\n")
+	dev.expect("of dev\ndone")
+	dev.send("exit\n")
+	dev.end()
+	write("secrets: " + strings.Repeat("[", 60000))
+	p.ghost("ghost", "--profile", "dev", "--", "true").says("nested deeper than 64").status(wire.ExitUsage)
+}
+
 // TestOnly narrows one command.
 func TestOnly(t *testing.T) {
 	p := grouped(t)
@@ -195,12 +234,30 @@ func TestLockEverywhere(t *testing.T) {
 	p.locked()
 }
 
+// TestLockTellsTheTruth when the pod can't be asked.
+func TestLockTellsTheTruth(t *testing.T) {
+	p := newProject(t)
+	term := p.opened()
+	run(t, "docker", "update", "--pids-limit", "3", p.name).ok()
+	p.tazpod("lock").says("can't be asked to lock", "hint: ").status(wire.ExitFailure)
+	p.tazpod("lock", "--all").says("the pod "+p.name, "can't be asked to lock").status(wire.ExitFailure)
+	run(t, "docker", "update", "--pids-limit", "4096", p.name).ok()
+	term.ready()
+	p.tazpod("lock").ok()
+	equal(t, "status", term.end(), wire.ExitSession)
+	p.locked()
+}
+
 // TestPersist keeps what is declared, where only ghosts get at it, and asks
 // before a project does so.
 func TestPersist(t *testing.T) {
 	p := newProject(t)
 	p.settings("ghost: {persist: [.cache/tool], bridges: [.aws]}")
-	p.ghost("run", "base", "--", "true").says("ask for", ".cache/tool", "not encrypted", "--trust").status(wire.ExitUsage)
+	run(t, "docker", "tag", "tazpod/base", p.name+"-own").ok()
+	t.Cleanup(func() { _ = exec.Command("docker", "rmi", p.name+"-own").Run() })
+	for _, image := range []string{"base", p.name + "-own"} {
+		p.ghost("run", image, "--", "true").says("ask for", ".cache/tool", "not encrypted", "--trust").status(wire.ExitUsage)
+	}
 	t.Cleanup(func() { // after the pod's end, which is registered before
 		out, _ := exec.Command("docker", "volume", "ls", "-q", "--filter", "name="+p.name).Output()
 		_ = exec.Command("docker", append([]string{"volume", "rm", "-f"}, strings.Fields(string(out))...)...).Run()
@@ -232,9 +289,12 @@ func TestHistory(t *testing.T) {
 	shell := func(command string) string {
 		term := p.terminal("run", "base")
 		term.unlock()
-		term.send(command + "; history; exit\n")
-		equal(t, "status", term.end(), 0)
-		return term.screen()
+		term.send(command + "; history\n")
+		term.ready()
+		screen := term.screen()
+		p.tazpod("lock").ok() // as most ghosts end that have something to remember
+		equal(t, "status", term.end(), wire.ExitSession)
+		return screen
 	}
 	p.ghost("run", "base", "--", "true").ok()
 	shell("echo first-of-$((40+2))")

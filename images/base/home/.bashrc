@@ -46,3 +46,6 @@ fi
 
 # After the prompt, which it hooks into.
 [ ! -r /usr/share/tazpod/shell/zoxide.bash ] || . /usr/share/tazpod/shell/zoxide.bash
+
+# A ghost may end without asking its shells, whose history can be in the vault.
+[ -z "$TAZPOD_GHOST" ] || PROMPT_COMMAND="${PROMPT_COMMAND:+$PROMPT_COMMAND; }history -a"
