@@ -38,7 +38,7 @@ func (p *place) question(certificates map[string][]byte) *question {
 	q := &question{project: p.config.Dir}
 	if persist := p.config.Ghost.TheirPersist; len(persist) > 0 {
 		q.parts = append(q.parts, []byte("persist"), []byte(strings.Join(persist, "\n")))
-		q.what = append(q.what, fmt.Sprintf("what ghosts write to %q of the home to stay on disk, not encrypted", persist))
+		q.what = append(q.what, fmt.Sprintf("what ghosts write to %q of the home to stay on disk, not encrypted, for ghosts of every profile to use and run", persist))
 	}
 	if !p.config.Build.TheirCA {
 		return q

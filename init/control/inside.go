@@ -77,7 +77,7 @@ func (r *running) hear(c net.Conn) {
 // LockInside asks for a lock from within a ghost. It returns only if that fails:
 // the ghost's end takes the caller along.
 func LockInside() error {
-	c, err := net.Dial("unix", wire.GhostSocket)
+	c, err := net.DialTimeout("unix", wire.GhostSocket, 10*time.Second)
 	if err != nil {
 		return err
 	}

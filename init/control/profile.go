@@ -108,6 +108,21 @@ func inVault(profile string) string {
 	return path.Join(wire.Profiles, profile)
 }
 
+// bridges are those of the pod's settings that can be shown: one that the vault
+// has no directory for, since a session put something else there, is left out and
+// told, or nobody could enter to mend it.
+func (r *running) bridges(o *opened) (good []string) {
+	for _, name := range r.pod.config.Bridges {
+		place := path.Join(inVault(r.profile), name)
+		if kind, _ := look(o.tree, place); kind != 0 && kind != unix.S_IFDIR {
+			r.warn("note: ~/%s is not what the vault has: %s is no directory there", name, path.Join("~/secrets", name))
+			continue
+		}
+		good = append(good, name)
+	}
+	return good
+}
+
 // settle brings the files of a profile's secrets to where they belong, and says
 // what it did and what it left. No save runs meanwhile, so that none misses a file
 // on its way.

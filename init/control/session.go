@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/crypto/ssh"
 
@@ -247,7 +249,18 @@ func (s *shared) Write(p []byte) (int, error) {
 
 // tell says something to people. The carrier may be gone, and one that takes
 // nothing makes it wait.
-func (s *shared) tell(text string) { _, _ = io.WriteString(s, "tazpod: "+text+"\n") }
+// Parts of the text may be a project's or a session's words.
+func (s *shared) tell(text string) { _, _ = io.WriteString(s, "tazpod: "+printable(text)+"\n") }
+
+// printable drops what steers a terminal.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) && c != '\n' {
+			return -1
+		}
+		return c
+	}, text)
+}
 
 // splice copies both ways until both are at their end.
 func splice(a ssh.Channel, b interface {

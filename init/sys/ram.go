@@ -9,6 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// bytesPerInode is how much of a RAM file system's size stands for one file: an
+// inode with its name takes about a quarter of it.
+const bytesPerInode = 4096
+
 // NewRAM makes a file system that never leaves RAM, as a mount that is attached
 // nowhere yet: tmpfs with noswap (Linux 6.4), plain tmpfs where nothing is
 // swapped anyway, else ramfs, which can't be limited. size is in bytes, tmpfs's
@@ -18,7 +22,8 @@ func NewRAM(size int64) (mount *os.File, what string, err error) {
 	const attributes = NoSUID | NoDev
 	options := []string{"source=tazpod", "mode=0700"}
 	if size > 0 {
-		options = append(options, "size="+strconv.FormatInt(size, 10))
+		// Empty files take the kernel's memory, which size doesn't count.
+		options = append(options, "size="+strconv.FormatInt(size, 10), "nr_inodes="+strconv.FormatInt(max(16, size/bytesPerInode), 10))
 	}
 	mount, err = NewMount("tmpfs", attributes, append(options, "noswap")...)
 	if err == nil {

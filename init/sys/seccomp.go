@@ -40,6 +40,7 @@ const (
 	dataNumber   = 0
 	dataArch     = 4
 	dataArgument = 16 // low half of the first
+	dataSecond   = 24 // and of the second
 
 	x32Bit = 1 << 30 // in the number of a call; no other call has one this high
 
@@ -54,6 +55,9 @@ const (
 //
 // A foreign architecture (i386 on x86_64) has other numbers for the same calls,
 // and x32 the same ones with a bit set: both are killed rather than listed twice.
+//
+// fcntl: a lease on a file makes others wait who open it, and serve opens every
+// file to save it and to zero it.
 //
 // ptrace: BPF can't see whose process is meant, only what is asked. A tracer's
 // own child asks to be traced (PTRACE_TRACEME: gdb, delve, strace's fallback);
@@ -81,6 +85,8 @@ func sessionFilter(arch uint32) []unix.SockFilter {
 		test(unix.BPF_JSET, newNamespaces, 1, 0), give(permit), give(deny))
 	rule(unix.SYS_PTRACE, load(dataArgument),
 		test(unix.BPF_JEQ, unix.PTRACE_ATTACH, 2, 0), test(unix.BPF_JEQ, unix.PTRACE_SEIZE, 1, 0), give(permit), give(deny))
+	rule(unix.SYS_FCNTL, load(dataSecond),
+		test(unix.BPF_JEQ, unix.F_SETLEASE, 2, 0), test(unix.BPF_JEQ, unix.F_NOTIFY, 1, 0), give(permit), give(deny))
 	for _, nr := range denied {
 		rule(nr, give(deny))
 	}

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Duration is a time.Duration that is text in JSON, such as "1h30m0s".
@@ -89,7 +90,7 @@ func CheckHome(bridges, persist []string) error {
 // Below tells whether p, in its shortest form, names something strictly below
 // the directory that it is relative to.
 func Below(p string) bool {
-	return p != "" && p != "." && p == path.Clean(p) && !path.IsAbs(p) && p != ".." && !strings.HasPrefix(p, "../")
+	return p != "" && !strings.ContainsFunc(p, unicode.IsControl) && p != "." && p == path.Clean(p) && !path.IsAbs(p) && p != ".." && !strings.HasPrefix(p, "../")
 }
 
 // Within tells whether p, in its shortest form, is dir or lies in it.

@@ -68,6 +68,8 @@ func TestCheckHome(t *testing.T) {
 		{"", "a/../b", "below the home"},
 		{"secrets", "", "beside ~/secrets"},
 		{"..", "", "beside ~/secrets"},
+		{"a\x1bb", "", "beside ~/secrets"},
+		{"", "a\u0081b", "below the home"},
 	} {
 		err := CheckHome(strings.Fields(c.bridges), strings.Fields(c.persist))
 		if (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {

@@ -160,6 +160,13 @@ func TestGhostsOfTwoFiles(t *testing.T) {
 	if got := strings.Join(c.Ghost.TheirPersist, " "); got != ".vscode-server" {
 		t.Errorf("TheirPersist = %s; want the project's .vscode-server alone", got)
 	}
+	put(t, filepath.Join(home, ".config/tazpod/config.yaml"), "memory: 1GiB\nghost: {ram: 64MiB}\n")
+	for settings, ok := range map[string]bool{"memory: 512MiB": true, "memory: 2GiB": false, "memory: 0": false,
+		"ghost: {ram: 32MiB}": true, "ghost: {ram: 1GiB}": false, "ghost: {ram: 0}": false} {
+		if _, err := Load(makeProject(t, settings), Overrides{}, env("HOME", home)); (err == nil) != ok {
+			t.Errorf("Load(%s) = %v; want it taken %v", settings, err, ok)
+		}
+	}
 	put(t, filepath.Join(home, ".config/tazpod/config.yaml"), "ghost: {bridges: [.aws], history: ram}\n")
 	if _, err := Load(dir, Overrides{}, env("HOME", home)); err == nil || !strings.Contains(err.Error(), "ghost.history") {
 		t.Errorf("a project keeps the history that the user's own file doesn't: %v", err)

@@ -32,6 +32,16 @@ func (f *file) mayOnlyTighten(user *file) error {
 	if f.Features.GhostMode != nil && !*f.Features.GhostMode {
 		return refuse("features.ghost_mode", "false", "would give up isolation")
 	}
+	for key, sizes := range map[string][2]*string{"memory": {f.Memory, user.Memory}, "ghost.ram": {f.Ghost.RAM, user.Ghost.RAM}} {
+		if sizes[0] == nil || sizes[1] == nil {
+			continue
+		}
+		theirs, err := parseSize(*sizes[0])
+		own, ownErr := parseSize(*sizes[1])
+		if err == nil && ownErr == nil && own > 0 && (theirs == 0 || theirs > own) { // apply tells of errors
+			return refuse(key, *sizes[0], "is more than your own file allows")
+		}
+	}
 	if own := user.Ghost.History; own != nil && *own == "ram" && f.Ghost.History != nil && *f.Ghost.History != *own {
 		return refuse("ghost.history", *f.Ghost.History, "keeps what your own file doesn't")
 	}

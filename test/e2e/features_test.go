@@ -283,6 +283,18 @@ func TestPersist(t *testing.T) {
 	}
 }
 
+// TestBridgeThatIsNone: what a session puts in the place of a bridge's directory
+// keeps nobody from entering to mend it.
+func TestBridgeThatIsNone(t *testing.T) {
+	p := newProject(t)
+	p.settings("ghost: {bridges: [.aws, .kube]}")
+	p.ghost("run", "base", "--", "sh", "-c", "cd ~/secrets && mv .aws x && ln -s /workspace .aws && echo kept >.kube/config").ok()
+	p.ghost("ghost", "--", "sh", "-c", "cat ~/.kube/config && rm ~/secrets/.aws && mv ~/secrets/x ~/secrets/.aws").says("note: ~/.aws is not what the vault has").ok()
+	if r := p.ghost("ghost", "--", "sh", "-c", "test -d ~/.aws"); r.code != 0 || strings.Contains(r.stderr, "note: ") {
+		t.Errorf("after mending: status %d, %s", r.code, r.stderr)
+	}
+}
+
 // TestHistory is in RAM, or in the vault when asked.
 func TestHistory(t *testing.T) {
 	p := newProject(t)

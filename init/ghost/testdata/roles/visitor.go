@@ -60,6 +60,9 @@ func calls() error {
 	try("ptrace attach", unix.SYS_PTRACE, unix.PTRACE_ATTACH, uintptr(os.Getppid()))
 	try("ptrace seize", unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(os.Getppid()))
 	say("kill PID 1", unix.Kill(1, unix.SIGKILL))
+	try("lease", unix.SYS_FCNTL, uintptr(self), unix.F_SETLEASE, unix.F_RDLCK)
+	try("notify", unix.SYS_FCNTL, uintptr(self), unix.F_NOTIFY, 0)
+	try("allowed fcntl", unix.SYS_FCNTL, uintptr(self), unix.F_GETFD)
 	try("allowed getpid", unix.SYS_GETPID)
 	try("allowed traceme", unix.SYS_PTRACE, unix.PTRACE_TRACEME)
 	return nil
