@@ -85,8 +85,11 @@ func (r *running) choose(ctx context.Context, o *opened) error {
 	}
 	for _, e := range entries {
 		file := o.find(e)
-		if r.profile != "" {
-			file = strings.TrimPrefix(file, inVault(r.profile)+"/")
+		if r.profile != "" && file != "" {
+			var here bool
+			if file, here = strings.CutPrefix(file, inVault(r.profile)+"/"); !here {
+				file = ""
+			}
 		}
 		if file == "" {
 			return &usageError{fmt.Errorf("the vault has no file %s for the secret %s", e.File, e.Name), "put it into ~/secrets of a ghost first"}
@@ -114,7 +117,7 @@ func inVault(profile string) string {
 func (r *running) bridges(o *opened) (good []string) {
 	for _, name := range r.pod.config.Bridges {
 		place := path.Join(inVault(r.profile), name)
-		if kind, _ := look(o.tree, place); kind != 0 && kind != unix.S_IFDIR {
+		if kind := o.kind(place); kind != 0 && kind != unix.S_IFDIR {
 			r.warn("note: ~/%s is not what the vault has: %s is no directory there", name, path.Join("~/secrets", name))
 			continue
 		}
@@ -162,42 +165,40 @@ func (o *opened) find(e secrets.Entry) string {
 	return ""
 }
 
-func (o *opened) regular(name string) bool {
-	kind, _ := look(o.tree, name)
-	return kind == unix.S_IFREG
-}
+func (o *opened) regular(name string) bool { return o.kind(name) == unix.S_IFREG }
 
 // move brings the file of e from the vault's top to where it belongs, and leaves a
 // link. Nothing is ever replaced.
 func (o *opened) move(e secrets.Entry) (moved bool, err error) {
+	atTop := o.regular(e.File)
+	if !atTop && (o.kind(e.File) != 0 || !o.regular(e.Place())) { // there is nothing to do
+		return false, nil
+	}
 	owner := o.pod.support.KernelID
 	top, err := ghost.MakeAll(o.tree, path.Dir(e.File), 0o700, owner)
 	if err != nil {
 		return false, err
 	}
 	defer top.Close()
-	if o.regular(e.File) {
+	name := path.Base(e.File)
+	if atTop {
 		place, err := ghost.MakeAll(o.tree, path.Dir(e.Place()), 0o700, owner)
 		if err != nil {
 			return false, err
 		}
 		defer place.Close()
-		err = unix.Renameat2(int(top.Fd()), path.Base(e.File), int(place.Fd()), path.Base(e.File), unix.RENAME_NOREPLACE)
+		err = unix.Renameat2(int(top.Fd()), name, int(place.Fd()), name, unix.RENAME_NOREPLACE)
 		if errors.Is(err, unix.EEXIST) {
 			return false, errors.New("there are two of it; delete one in a ghost without profile")
 		}
 		if err != nil {
 			return false, os.NewSyscallError("renameat2", err)
 		}
-		moved = true
 	}
-	if kind, _ := look(o.tree, e.File); kind != 0 || !o.regular(e.Place()) {
-		return moved, nil
+	if err := unix.Symlinkat(o.linkTo(e), int(top.Fd()), name); err != nil {
+		return atTop, os.NewSyscallError("symlinkat", err)
 	}
-	if err := unix.Symlinkat(o.linkTo(e), int(top.Fd()), path.Base(e.File)); err != nil {
-		return moved, os.NewSyscallError("symlinkat", err)
-	}
-	return moved, os.NewSyscallError("fchownat", unix.Fchownat(int(top.Fd()), path.Base(e.File), int(owner), int(owner), unix.AT_SYMLINK_NOFOLLOW))
+	return atTop, os.NewSyscallError("fchownat", unix.Fchownat(int(top.Fd()), name, int(owner), int(owner), unix.AT_SYMLINK_NOFOLLOW))
 }
 
 // linkTo is the text of the link. A directory that a bridge shows has another
@@ -211,26 +212,17 @@ func (o *opened) linkTo(e secrets.Entry) string {
 	return strings.Repeat("../", strings.Count(e.File, "/")) + e.Place()
 }
 
-// look tells the type of a file of the vault (S_IFMT bits; 0 when there is none
-// that can be reached without links), and where a link leads.
-func look(tree *os.File, name string) (kind uint32, link string) {
-	place, err := sys.OpenPath(tree, name, unix.O_NOFOLLOW)
+// kind is the type of a file of the vault (S_IFMT bits); 0 when there is none that
+// can be reached without links.
+func (o *opened) kind(name string) uint32 {
+	place, err := sys.OpenPath(o.tree, name, unix.O_NOFOLLOW)
 	if err != nil {
-		return 0, ""
+		return 0
 	}
 	defer place.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(place.Fd()), &st); err != nil {
-		return 0, ""
+		return 0
 	}
-	kind = st.Mode & unix.S_IFMT
-	if kind == unix.S_IFLNK {
-		text := make([]byte, unix.PathMax)
-		n, err := unix.Readlinkat(int(place.Fd()), "", text)
-		if err != nil {
-			return 0, ""
-		}
-		link = string(text[:n])
-	}
-	return kind, link
+	return st.Mode & unix.S_IFMT
 }
