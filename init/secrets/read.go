@@ -28,6 +28,9 @@ const (
 	nobody     = 65534           // who parses
 )
 
+// executable is what that process is started from.
+var executable = "/proc/self/exe"
+
 // reply is what the process that parses says.
 type reply struct {
 	List  List   `json:"list"`
@@ -46,7 +49,7 @@ func Read(ctx context.Context, workspace string) (List, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, parseLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "role", "secrets")
+	cmd := exec.CommandContext(ctx, executable, "role", "secrets")
 	cmd.Args[0] = "tazpod-init"
 	cmd.Env, cmd.Dir, cmd.Stdin = []string{}, "/", bytes.NewReader(data)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
