@@ -20,8 +20,8 @@ import (
 const (
 	triesPerConnection = 3
 	// slowestReply is the longest wait for the answer to a wrong passphrase. With
-	// maxLogins connections it leaves a guesser slower than the keyslot would be
-	// to one who has the file.
+	// maxLogins connections it leaves a guesser about as slow as the keyslot is to
+	// one who has the file.
 	slowestReply = 10 * time.Second
 )
 

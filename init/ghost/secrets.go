@@ -71,11 +71,12 @@ func (b *builder) openTree() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := inRAM(tree); err != nil || b.config.Part == "" {
-		if err != nil {
-			tree.Close()
-		}
-		return tree, err
+	if err := inRAM(tree); err != nil {
+		tree.Close()
+		return nil, err
+	}
+	if b.config.Part == "" {
+		return tree, nil
 	}
 	defer tree.Close()
 	return MakeAll(tree, b.config.Part, 0o700, b.config.KernelID)

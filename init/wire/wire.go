@@ -1,7 +1,7 @@
 // Package wire is what both sides of the control channel must agree on: paths,
-// user names, request names, message shapes and exit codes. It imports nothing
-// of the project and does nothing, so that launcher and pod can share it
-// without sharing anything else.
+// user names, request names, message shapes, limits and exit codes. It imports nothing
+// of the project and touches nothing outside of its arguments, so that launcher
+// and pod can share it without sharing anything else.
 package wire
 
 // Paths inside a pod. RuntimeDir and the host key are readable by everyone;
