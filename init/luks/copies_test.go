@@ -46,7 +46,7 @@ func TestDamagedCopyIsMended(t *testing.T) {
 			if h.Repaired != c.want {
 				t.Errorf("Repaired = %q; want %q", h.Repaired, c.want)
 			}
-			key, err := h.Unlock(context.Background(), secret(t, "pass"))
+			key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestSameAsSeesNewKeyslots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pass := range []string{"pass", "second"} {
-		k, err := again.Unlock(context.Background(), secret(t, pass))
+		k, _, err := again.Unlock(context.Background(), secret(t, pass))
 		if err != nil {
 			t.Fatalf("Unlock(%q) = %v", pass, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/sys"
@@ -29,6 +30,7 @@ type KDF struct {
 	Memory     int64  // bytes; argon2id only
 	Lanes      int
 	Iterations int
+	Time       time.Duration // instead of Iterations, of a keyslot that is to be made
 }
 
 const (
@@ -51,7 +53,12 @@ func DefaultKDF() (KDF, error) {
 }
 
 func (k KDF) args() []string {
-	args := []string{"--pbkdf=" + k.Type, "--pbkdf-force-iterations=" + strconv.Itoa(k.Iterations)}
+	args := []string{"--pbkdf=" + k.Type}
+	if k.Time > 0 {
+		args = append(args, "--iter-time="+strconv.FormatInt(k.Time.Milliseconds(), 10))
+	} else {
+		args = append(args, "--pbkdf-force-iterations="+strconv.Itoa(k.Iterations))
+	}
 	if k.Type != "pbkdf2" {
 		args = append(args, "--pbkdf-memory="+strconv.FormatInt(k.Memory>>10, 10), "--pbkdf-parallel="+strconv.Itoa(k.Lanes))
 	}

@@ -100,7 +100,7 @@ func TestFormatUnlockAndStock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := again.Unlock(ctx, secret(t, "pass phrase"))
+	got, _, err := again.Unlock(ctx, secret(t, "pass phrase"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestFormatUnlockAndStock(t *testing.T) {
 		t.Error("Unlock() returned another key than Format()")
 	}
 	for _, wrong := range []string{"pass phrasf", "pass phrase\n", ""} {
-		if _, err := again.Unlock(ctx, secret(t, wrong)); !errors.Is(err, ErrPassphrase) {
+		if _, _, err := again.Unlock(ctx, secret(t, wrong)); !errors.Is(err, ErrPassphrase) {
 			t.Errorf("Unlock(%q) = %v; want %v", wrong, err, ErrPassphrase)
 		}
 	}
@@ -145,7 +145,7 @@ func TestUnlockStock(t *testing.T) {
 			if s.Offset != c.offset && !strings.Contains(c.args, "keyslots-size") {
 				t.Errorf("Offset = %d; want %d", s.Offset, c.offset)
 			}
-			key, err := h.Unlock(context.Background(), secret(t, "pass"))
+			key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
 			if err != nil {
 				t.Fatal(err)
 			}

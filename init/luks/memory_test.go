@@ -60,18 +60,18 @@ func TestUnlockRefusesForMemory(t *testing.T) {
 	}
 	memory(t, 64<<20, 64<<20)
 	var short *MemoryError
-	_, err = h.Unlock(context.Background(), secret(t, "pass"))
+	_, _, err = h.Unlock(context.Background(), secret(t, "pass"))
 	if !errors.As(err, &short) || short.Need != 64<<20+overhead || short.Have != 64<<20 {
 		t.Fatalf("Unlock() = %v; want a MemoryError with both numbers", err)
 	}
 	if got, want := err.Error(), "the passphrase's key derivation needs 96 MiB of memory, the pod may use 64 MiB"; got != want {
 		t.Errorf("Error() = %q; want %q", got, want)
 	}
-	if _, _, err := Format(context.Background(), 32<<20, KDF{"argon2id", 64 << 20, 1, 4}, secret(t, "pass")); !errors.As(err, &short) {
+	if _, _, err := Format(context.Background(), 32<<20, KDF{Type: "argon2id", Memory: 64 << 20, Lanes: 1, Iterations: 4}, secret(t, "pass")); !errors.As(err, &short) {
 		t.Errorf("Format() = %v; want a MemoryError", err)
 	}
 	memory(t, 64<<20+overhead, 1<<30)
-	key, err := h.Unlock(context.Background(), secret(t, "pass"))
+	key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
 	if err != nil {
 		t.Errorf("Unlock() with just enough = %v", err)
 	}

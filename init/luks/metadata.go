@@ -19,6 +19,9 @@ type metadata struct {
 	keyslotsSize int64
 }
 
+// dynamicSize is the size of a segment that ends with its file.
+const dynamicSize = "dynamic"
+
 // sectorCipher is how the sectors and the volume key are encrypted.
 const sectorCipher = "aes-xts-plain64"
 
@@ -27,8 +30,12 @@ type keyslot struct {
 	KeySize  int    `json:"key_size"` // bytes
 	Priority *int   `json:"priority"` // 0: never tried unless asked for; 1 if absent
 	KDF      struct {
-		Type   string `json:"type"`
-		Memory int64  `json:"memory"` // KiB; argon2 only
+		Type       string `json:"type"`
+		Salt       string `json:"salt"`
+		Memory     int64  `json:"memory"`     // KiB; argon2 only, as the next two
+		Time       int    `json:"time"`       // passes
+		CPUs       int    `json:"cpus"`       // lanes
+		Iterations int    `json:"iterations"` // pbkdf2 only
 	} `json:"kdf"`
 	Area struct {
 		Encryption string `json:"encryption"`
@@ -43,7 +50,7 @@ type digest struct {
 type cryptSegment struct {
 	Type       string          `json:"type"`
 	Offset     string          `json:"offset"` // bytes
-	Size       string          `json:"size"`   // bytes, or "dynamic"
+	Size       string          `json:"size"`   // bytes, or dynamicSize
 	IVTweak    string          `json:"iv_tweak"`
 	Encryption string          `json:"encryption"`
 	SectorSize int             `json:"sector_size"` // bytes
@@ -157,7 +164,7 @@ func (m *metadata) segment(size int64) (Segment, error) {
 	if s.KeySize, err = m.keySize(); err != nil {
 		return s, err
 	}
-	if m.crypt.Size == "dynamic" {
+	if m.crypt.Size == dynamicSize {
 		s.Size = (size - s.Offset) / sector * sector
 		if s.Size <= 0 {
 			return s, truncated(size, s.Offset+sector)

@@ -73,9 +73,9 @@ func TestKDFMemory(t *testing.T) {
 	}
 }
 
-const soundDump = "LUKS header information for x\nCipher name:   \taes\nCipher mode:   \txts-plain64\nPayload offset:\t4096\n" +
+const soundDump = "Key slot 3 unlocked.\nLUKS header information for x\nCipher name:   \taes\nCipher mode:   \txts-plain64\nPayload offset:\t4096\n" +
 	"UUID:          \tdc8c5e75-3ac1-4169-9a7f-4a145ebef0a9\nMK bits:       \t256\n" +
-	"MK dump:\t05 af 66 8a c9 4c 18 d0 44 f2 b9 10 32 ea 12 fa \n\t\tdb 15 3a 29 52 f2 42 f4 37 a0 2d 40 aa ce 2b 08 \n\n"
+	"MK dump:\t05 af 66 8a c9 4c 18 d0 44 f2 b9 10 32 ea 12 fa \n\t\tdb 15 3a 29 52 f2 42 f4 37 a0 2d 40 aa ce 2b 08 \n\nCommand successful.\n"
 
 func TestParseDump(t *testing.T) {
 	for _, c := range []struct {
@@ -92,13 +92,19 @@ func TestParseDump(t *testing.T) {
 		{" 2b 08", " 2b", false},
 		{" 2b 08", " 2b 08 08", false},
 		{" 2b 08", " 2b 0", false},
+		{"slot 3", "slot x", false},
+		{"slot 3 unlocked.", "", false},
+		{"Command successful.", "", false},
 		{soundDump, "", false},
 	} {
-		key, err := parseDump([]byte(strings.Replace(soundDump, c.old, c.new, 1)), 32)
+		key, slot, err := parseDump([]byte(strings.Replace(soundDump, c.old, c.new, 1)), 32)
 		if (err == nil) != c.ok {
 			t.Errorf("parseDump() with %q = %v; want ok %v", c.new, err, c.ok)
 		}
 		if c.ok && err == nil {
+			if slot != 3 {
+				t.Errorf("parseDump() = keyslot %d; want 3", slot)
+			}
 			if got, want := fmt.Sprintf("%x", key.Bytes()), "05af668ac94c18d044f2b91032ea12fadb153a2952f242f437a02d40aace2b08"; got != want {
 				t.Errorf("parseDump() = %s; want %s", got, want)
 			}
@@ -109,10 +115,10 @@ func TestParseDump(t *testing.T) {
 
 func FuzzParseDump(f *testing.F) {
 	f.Add([]byte(soundDump))
-	f.Add([]byte("\nMK bits:256\nMK dump:"))
+	f.Add([]byte("Key slot 0 unlocked.\n\nMK bits:256\nMK dump:"))
 	f.Fuzz(func(t *testing.T, dump []byte) {
 		before := bytes.Clone(dump)
-		key, err := parseDump(dump, 32)
+		key, _, err := parseDump(dump, 32)
 		if (err == nil) != (key != nil) || err == nil && key.Len() != 32 {
 			t.Errorf("parseDump(%q) = %d bytes, %v", dump, key.Len(), err)
 		}

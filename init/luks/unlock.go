@@ -29,57 +29,72 @@ func (h *Header) dumpMetadata(ctx context.Context) ([]byte, error) {
 	return nil, damaged("%s", e.text)
 }
 
-// Unlock returns the volume key; the caller destroys it. It refuses with
-// *MemoryError when the key derivation can't succeed, ErrPassphrase when no
-// keyslot takes the passphrase.
-func (h *Header) Unlock(ctx context.Context, pass *locked.Buffer) (*locked.Buffer, error) {
+// Unlock returns the volume key, which the caller destroys, and the number of the
+// keyslot that takes the passphrase. It refuses with *MemoryError when the key
+// derivation can't succeed, ErrPassphrase when no keyslot takes it.
+func (h *Header) Unlock(ctx context.Context, pass *locked.Buffer) (key *locked.Buffer, slot int, err error) {
 	if pass.Len() == 0 {
-		return nil, ErrPassphrase
+		return nil, 0, ErrPassphrase
 	}
 	need := h.metadata.kdfMemory()
 	if err := checkMemory(need); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	dump, err := locked.New(maxDump)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer dump.Destroy()
 	_, err = call{
-		args:   []string{"luksDump", "--batch-mode", "--dump-volume-key", "--key-file=-", sys.FdPath(firstFile)},
+		args:   []string{"luksDump", "--batch-mode", "--verbose", "--dump-volume-key", "--key-file=-", sys.FdPath(firstFile)},
 		files:  []*os.File{h.file},
 		secret: pass,
 		output: dump,
 	}.run(ctx)
 	switch {
 	case exitedWith(err, exitWrongPassphrase):
-		return nil, ErrPassphrase
+		return nil, 0, ErrPassphrase
 	case outOfMemory(err):
-		return nil, &MemoryError{Need: need + overhead, Have: available()}
+		return nil, 0, &MemoryError{Need: need + overhead, Have: available()}
 	case err != nil:
-		return nil, err
+		return nil, 0, err
 	}
 	return parseDump(dump.Bytes(), h.Segment.KeySize)
 }
 
 const maxDump = 4096 // bytes; a key of 512 bits takes 400 with its surroundings
 
-// parseDump takes the volume key of size bytes out of what luksDump
-// --dump-volume-key prints:
+// parseDump takes the keyslot and the volume key of size bytes out of what
+// luksDump --verbose --dump-volume-key prints:
 //
+//	Key slot 0 unlocked.
+//	…
 //	MK bits:       	512
 //	MK dump:	05 af 66 8a c9 4c 18 d0 44 f2 b9 10 32 ea 12 fa
 //			db 15 3a 29 52 f2 42 f4 37 a0 2d 40 aa ce 2b 08
+//	Command successful.
 //
 // Nothing of it is copied but into the buffer returned.
-func parseDump(dump []byte, size int) (*locked.Buffer, error) {
+func parseDump(dump []byte, size int) (key *locked.Buffer, slot int, err error) {
+	_, said, _ := bytes.Cut(dump, []byte("Key slot "))
+	number, _, found := bytes.Cut(said, []byte(" unlocked.\n"))
+	if slot, err = strconv.Atoi(string(number[:min(len(number), 4)])); !found || err != nil {
+		return nil, 0, damaged("cryptsetup doesn't say which keyslot it is")
+	}
+	key, err = parseKey(dump, size)
+	return key, slot, err
+}
+
+// parseKey is parseDump for the volume key.
+func parseKey(dump []byte, size int) (*locked.Buffer, error) {
 	_, rest, found := bytes.Cut(dump, []byte("\nMK bits:"))
 	bits, rest, _ := bytes.Cut(rest, []byte("\n"))
 	if n, err := strconv.Atoi(string(bytes.TrimSpace(bits))); !found || err != nil || n != size*8 {
 		return nil, damaged("cryptsetup prints a volume key of another length")
 	}
 	digits, found := bytes.CutPrefix(rest, []byte("MK dump:"))
-	if !found {
+	digits, _, ended := bytes.Cut(digits, []byte("Command successful."))
+	if !found || !ended {
 		return nil, damaged("cryptsetup prints no volume key")
 	}
 	key, err := locked.New(size)

@@ -39,7 +39,7 @@ func stockVault(t testing.TB, p Place, format []string, mke2fs ...string) {
 	}
 	stock(t, "", "mke2fs", append(append([]string{"-q", "-F"}, mke2fs...), plain)...)
 
-	key, err := h.Unlock(context.Background(), secret(t, "pass"))
+	key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func rewrite(t *testing.T, p Place, change func(plain string)) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	key, err := h.Unlock(context.Background(), secret(t, "pass"))
+	key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
 	if err != nil {
 		t.Fatal(err)
 	}
