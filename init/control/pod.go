@@ -92,8 +92,8 @@ func (p *pod) unlock(ctx context.Context, passphrase *locked.Buffer, create bool
 		return nil, nil, err
 	}
 	if o != nil {
-		if !o.vault.Verify(passphrase) {
-			return nil, nil, errors.Join(vault.ErrPassphrase, p.release())
+		if err := o.vault.Verify(ctx, passphrase); err != nil {
+			return nil, nil, errors.Join(err, p.release())
 		}
 		l, err = p.newLease(locks)
 		return l, nil, err

@@ -61,13 +61,8 @@ const maxSlots = 32
 // AddKey gives the volume key one more passphrase and returns the number of the
 // keyslot. It changes the copy in RAM, and wraps ErrNoRoom.
 func (h *Header) AddKey(ctx context.Context, key, pass *locked.Buffer, kdf KDF) (slot int, err error) {
-	for slot = 0; ; slot++ {
-		if _, taken := h.metadata.keyslots[strconv.Itoa(slot)]; !taken {
-			break
-		}
-	}
-	if slot >= maxSlots {
-		return 0, ErrNoRoom
+	if slot, err = h.freeSlot(); err != nil {
+		return 0, err
 	}
 	if err := checkMemory(kdf.Memory); err != nil {
 		return 0, err
@@ -98,6 +93,25 @@ func (h *Header) AddKey(ctx context.Context, key, pass *locked.Buffer, kdf KDF) 
 		return 0, fmt.Errorf("add a keyslot: %w", err)
 	}
 	return slot, h.reload(ctx)
+}
+
+// freeSlot is behind all others as long as there are numbers: keyslots are tried in
+// their order, so that a passphrase that has one already shows by opening that.
+func (h *Header) freeSlot() (int, error) {
+	free := -1
+	for slot := maxSlots - 1; slot >= 0; slot-- {
+		_, taken := h.metadata.keyslots[strconv.Itoa(slot)]
+		if taken && free >= 0 {
+			break
+		}
+		if !taken {
+			free = slot
+		}
+	}
+	if free < 0 {
+		return 0, ErrNoRoom
+	}
+	return free, nil
 }
 
 // RemoveKey takes a keyslot out of the copy in RAM and wipes its area there. It

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/tazzo/tazpod/init/luks"
 	"github.com/tazzo/tazpod/init/vault/ext4"
@@ -23,6 +24,8 @@ var (
 	ErrNotAFile      = errors.New("not a regular file")
 	ErrLink          = errors.New("a symbolic link, which is not followed")
 	ErrWeak          = errors.New("unusable passphrase")
+	ErrKeyExists     = errors.New("this passphrase opens the vault already")
+	ErrLabel         = errors.New("unusable label")
 	ErrFull          = ext4.ErrFull
 	ErrTooLong       = ext4.ErrTooLong // of a file in the tree
 	// ErrParked says that what was to be saved must not become the vault, whose
@@ -34,6 +37,16 @@ var (
 
 // MemoryError says that unlocking takes more memory than the pod may use.
 type MemoryError = luks.MemoryError
+
+// MistypedError says in which group a recovery code has a mistake. It is an
+// ErrPassphrase.
+type MistypedError struct{ Group int }
+
+func (e *MistypedError) Error() string {
+	return fmt.Sprintf("group %d of that recovery code has a mistake in it", e.Group)
+}
+
+func (e *MistypedError) Unwrap() error { return ErrPassphrase }
 
 // kind adds a sentinel to an error without adding words to it.
 type kind struct {
@@ -63,6 +76,10 @@ var hints = []struct {
 }{
 	{ErrPassphrase, "passphrases are case-sensitive; nobody can recover a forgotten one"},
 	{ErrWeak, "choose another one"},
+	{ErrKeyExists, "choose another one"},
+	{luks.ErrNoSlot, "vault key list shows which there are"},
+	{luks.ErrLastSlot, "add another one first: vault key add"},
+	{luks.ErrNoRoom, "remove one that nobody uses: vault key list, vault key remove"},
 	{ErrInUse, "close it there first: tazpod lock"},
 	{ErrExists, "open it, or move the file away first"},
 	{ErrMissing, "rename vault.img.1 to vault.img to go on with it, or move all of them away for a new vault"},

@@ -138,7 +138,7 @@ func (p Place) copyAs(ctx context.Context, to string) error {
 		err = dst.Truncate(info.Size())
 	}
 	if err == nil {
-		err = copyData(ctx, dst, src, info.Size())
+		err = copyData(ctx, dst, src, 0, info.Size())
 	}
 	if err == nil {
 		err = dst.Sync()
@@ -152,9 +152,10 @@ func (p Place) copyAs(ctx context.Context, to string) error {
 	return nil
 }
 
-func copyData(ctx context.Context, dst, src *os.File, size int64) error {
+// copyData copies what isn't a hole in [from, to).
+func copyData(ctx context.Context, dst, src *os.File, from, to int64) error {
 	const chunk = 8 << 20 // bytes, between looks at ctx
-	return sys.EachData(ctx, src, 0, size, func(offset, length int64) error {
+	return sys.EachData(ctx, src, from, to, func(offset, length int64) error {
 		for length > 0 {
 			if err := ctx.Err(); err != nil {
 				return err

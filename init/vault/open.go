@@ -19,18 +19,30 @@ import (
 // vault's lock until Close. tree must stay open as long; on an error it may
 // hold a part of the files.
 func Open(ctx context.Context, p Place, pass *locked.Buffer, tree *os.File) (*Vault, error) {
+	return p.withLock(ctx, pass, func(v *Vault, img *os.File) error {
+		v.tree = tree
+		return v.fill(ctx, img)
+	})
+}
+
+// Unlock is Open without files: what it returns takes commands about keys, and
+// must not be saved.
+func Unlock(ctx context.Context, p Place, pass *locked.Buffer) (*Vault, error) {
+	return p.withLock(ctx, pass, func(*Vault, *os.File) error { return nil })
+}
+
+// withLock takes the lock and the volume key, and lets go of them if fill fails.
+func (p Place) withLock(ctx context.Context, pass *locked.Buffer, fill func(*Vault, *os.File) error) (*Vault, error) {
 	lock, err := p.takeLock()
 	if err != nil {
 		return nil, err
 	}
 	p.sweep()
-	v := &Vault{place: p, tree: tree, lock: lock}
+	v := &Vault{place: p, lock: lock}
 	v.info.Path = p.path(wire.VaultFile)
-	if err := v.open(ctx, pass); err != nil {
+	if err := v.open(ctx, pass, fill); err != nil {
 		v.key.Destroy()
-		if v.verifier != nil {
-			v.verifier.destroy()
-		}
+		v.verifiers.destroy()
 		if v.header != nil {
 			v.header.Close()
 		}
@@ -39,7 +51,7 @@ func Open(ctx context.Context, p Place, pass *locked.Buffer, tree *os.File) (*Va
 	return v, nil
 }
 
-func (v *Vault) open(ctx context.Context, pass *locked.Buffer) error {
+func (v *Vault) open(ctx context.Context, pass *locked.Buffer, fill func(*Vault, *os.File) error) error {
 	img, now, err := v.place.openVault()
 	if err != nil {
 		return err
@@ -49,6 +61,12 @@ func (v *Vault) open(ctx context.Context, pass *locked.Buffer) error {
 	if err := v.unlock(ctx, img, pass); err != nil {
 		return fmt.Errorf("%s: %w", img.Name(), classify(err))
 	}
+	v.info.UUID, v.info.Size, v.info.Opened = v.header.UUID, now.size, time.Now()
+	return fill(v, img)
+}
+
+// fill loads the files, and notes what they are like now.
+func (v *Vault) fill(ctx context.Context, img *os.File) (err error) {
 	if err := v.load(ctx, img); err != nil {
 		return fmt.Errorf("%s: %w", img.Name(), classify(err))
 	}
@@ -59,7 +77,6 @@ func (v *Vault) open(ctx context.Context, pass *locked.Buffer) error {
 		return err
 	}
 	v.clean.settled = true // nobody else has the tree yet
-	v.info.UUID, v.info.Size, v.info.Opened = v.header.UUID, now.size, time.Now()
 	return nil
 }
 
@@ -71,19 +88,45 @@ func (v *Vault) unlock(ctx context.Context, img *os.File, pass *locked.Buffer) (
 	if v.header.Repaired != "" {
 		v.note("the %s copy of the vault's header was damaged; the other was used, and the next save mends it", v.header.Repaired)
 	}
+	start := time.Now()
+	key, known, err := unlockHeader(ctx, v.header, pass)
+	if err != nil {
+		return err
+	}
+	v.key = key
+	v.verifiers.add(known)
+	v.info.KDF = time.Since(start)
+	return nil
+}
+
+// unlockHeader returns the volume key, and what recognises the passphrase, or the
+// recovery code however it was typed, from then on.
+func unlockHeader(ctx context.Context, h *luks.Header, pass *locked.Buffer) (*locked.Buffer, *verifier, error) {
+	pass, wrong, err := typed(pass)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer pass.Destroy()
 	// Its derivation takes as long as everything behind the keyslot's: let it
 	// run beside that one.
-	start := time.Now()
+	var known *verifier
 	made := make(chan error, 1)
 	go func() {
 		var err error
-		v.verifier, err = newVerifier(pass)
+		known, err = newVerifier(pass)
 		made <- err
 	}()
-	v.key, err = v.header.Unlock(ctx, pass)
-	err = errors.Join(err, <-made)
-	v.info.KDF = time.Since(start)
-	return err
+	key, slot, err := h.Unlock(ctx, pass)
+	if err = errors.Join(err, <-made); err != nil {
+		key.Destroy()
+		known.destroy()
+		if wrong > 0 && errors.Is(err, ErrPassphrase) {
+			err = &MistypedError{wrong}
+		}
+		return nil, nil, err
+	}
+	known.slot = slot
+	return key, known, nil
 }
 
 // load extracts the files.

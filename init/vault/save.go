@@ -172,9 +172,7 @@ func (v *Vault) check() error {
 
 // published takes note of the new generation, then makes its name last.
 func (v *Vault) published(d *draft, digest [sha256.Size]byte, used int64, before fingerprint) error {
-	now, err := d.stamp()
-	err = errors.Join(err, v.header.Close(), d.file.Close())
-	v.header, v.onDisk = d.header, now
+	err := v.adopt(d)
 	v.digest, v.clean, v.suspect = digest, before, false
 	v.state.Lock()
 	v.info.Saved, v.info.Used = time.Now(), used

@@ -43,10 +43,10 @@ func (p Place) ids() ext4.IDMap { return ext4.IDMap{Disk: wire.UserID, Tree: p.T
 
 // Vault is an open vault. Its methods may be called from several goroutines.
 type Vault struct {
-	place    Place
-	tree     *os.File
-	lock     *os.File
-	verifier *verifier
+	place     Place
+	tree      *os.File
+	lock      *os.File
+	verifiers verifiers
 
 	saving sync.Mutex // held by what uses the fields below
 	key    *locked.Buffer
@@ -86,10 +86,6 @@ func (v *Vault) Info() Info {
 	return info
 }
 
-// Verify says whether pass is the passphrase that the vault was opened with. It
-// takes about 50 ms, one call after the other.
-func (v *Vault) Verify(pass *locked.Buffer) bool { return v.verifier.check(pass) }
-
 // Close zeroes the keys and releases the lock. It neither saves nor touches the
 // tree, and waits for a save that is under way.
 func (v *Vault) Close() error {
@@ -100,7 +96,7 @@ func (v *Vault) Close() error {
 	}
 	v.key.Destroy()
 	v.key = nil
-	v.verifier.destroy()
+	v.verifiers.destroy()
 	return errors.Join(v.header.Close(), unlock(v.lock))
 }
 

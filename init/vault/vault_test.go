@@ -152,7 +152,7 @@ func TestCreateSaveReopen(t *testing.T) {
 	mustSave(t, again, false)
 	for range 5 {
 		start = time.Now()
-		if !again.Verify(secret(t, "pass")) || again.Verify(secret(t, "past")) {
+		if again.Verify(t.Context(), secret(t, "pass")) != nil || !errors.Is(again.Verify(t.Context(), secret(t, "past")), ErrPassphrase) {
 			t.Error("Verify tells a wrong passphrase from the right one")
 		}
 		t.Log("verify ×2", time.Since(start))

@@ -1,0 +1,233 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/luks"
+)
+
+// opens tells whether pass opens the vault file of that name, and what for.
+func opens(t *testing.T, p Place, name, pass string) bool {
+	t.Helper()
+	f, err := os.Open(p.path(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h, err := luks.Read(context.Background(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	clean, _, err := typed(secret(t, pass))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clean.Destroy()
+	key, _, err := h.Unlock(context.Background(), clean)
+	key.Destroy()
+	if err != nil && !errors.Is(err, ErrPassphrase) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// changedVault is an open vault with a file, and an earlier generation.
+func changedVault(t *testing.T) (Place, *Vault) {
+	t.Helper()
+	p := place(t)
+	mustCreate(t, p)
+	v := mustOpen(t, p)
+	write(t, v.tree, "kubeconfig", "token")
+	mustSave(t, v, true)
+	if _, err := p.stat(generation(1)); err != nil {
+		t.Fatal(err)
+	}
+	return p, v
+}
+
+func wantKeys(t *testing.T, v *Vault, want ...string) {
+	t.Helper()
+	keys, err := v.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, k := range keys {
+		got = append(got, k.Label)
+	}
+	if strings.Join(got, ",") != strings.Join(want, ",") {
+		t.Errorf("Keys() has the labels %q; want %q", got, want)
+	}
+}
+
+func TestAddAndRemoveKey(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	slot, err := v.AddKey(ctx, secret(t, "ada's"), "ada", Cost{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, v, "", "ada")
+	for _, pass := range []string{"pass", "ada's"} {
+		if !opens(t, p, "vault.img", pass) {
+			t.Errorf("%q doesn't open the vault", pass)
+		}
+		if err := v.Verify(ctx, secret(t, pass)); err != nil {
+			t.Errorf("Verify(%q) = %v", pass, err)
+		}
+	}
+	if got, err := v.Slot(secret(t, "ada's")); got != slot || err != nil {
+		t.Errorf("Slot() = %d, %v; want %d", got, err, slot)
+	}
+	if _, err := p.stat(generation(1)); err != nil {
+		t.Errorf("an added key costs the earlier generation: %v", err)
+	}
+	if _, err := v.AddKey(ctx, secret(t, "pass"), "again", Cost{}); !errors.Is(err, ErrKeyExists) {
+		t.Errorf("AddKey() of a passphrase that opens the vault = %v; want %v", err, ErrKeyExists)
+	}
+	if _, err := v.AddKey(ctx, secret(t, "x"), "a\x1b", Cost{}); !errors.Is(err, ErrLabel) {
+		t.Errorf("AddKey() with a control character = %v; want %v", err, ErrLabel)
+	}
+	if err := v.RemoveKey(ctx, 7); !errors.Is(err, luks.ErrNoSlot) {
+		t.Errorf("RemoveKey(7) = %v; want %v", err, luks.ErrNoSlot)
+	}
+	if err := v.RemoveKey(ctx, slot); err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, v, "")
+	if opens(t, p, "vault.img", "ada's") || !opens(t, p, "vault.img", "pass") {
+		t.Error("the wrong key was removed")
+	}
+	if err := v.Verify(ctx, secret(t, "ada's")); !errors.Is(err, ErrPassphrase) {
+		t.Errorf("Verify() of a removed key = %v; want %v", err, ErrPassphrase)
+	}
+	if _, err := p.stat(generation(1)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("stat of the earlier generation, which the removed key opens = %v", err)
+	}
+	if err := v.RemoveKey(ctx, 0); !errors.Is(err, luks.ErrLastSlot) {
+		t.Errorf("RemoveKey() of the last = %v; want %v", err, luks.ErrLastSlot)
+	}
+	// The content is what it was, and saving goes on.
+	write(t, v.tree, "more", "x")
+	mustSave(t, v, true)
+	v.Close()
+	wantFile(t, mustOpen(t, p), "kubeconfig", "token")
+}
+
+func wantFile(t *testing.T, v *Vault, name, want string) {
+	t.Helper()
+	if got, err := os.ReadFile(filepath.Join(v.tree.Name(), name)); string(got) != want {
+		t.Errorf("%s = %q, %v; want %q", name, got, err, want)
+	}
+}
+
+func TestChangeKey(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	write(t, v.tree, "unsaved", "y")
+	if err := v.ChangeKey(ctx, 0, secret(t, "new"), Cost{}); err != nil {
+		t.Fatal(err)
+	}
+	if opens(t, p, "vault.img", "pass") || !opens(t, p, "vault.img", "new") {
+		t.Error("the old passphrase still opens the vault, or the new one doesn't")
+	}
+	if err := v.Verify(ctx, secret(t, "pass")); !errors.Is(err, ErrPassphrase) {
+		t.Errorf("Verify(the old one) = %v; want %v", err, ErrPassphrase)
+	}
+	if err := v.Verify(ctx, secret(t, "new")); err != nil {
+		t.Errorf("Verify(the new one) = %v", err)
+	}
+	if names, _ := p.beside(); len(names) != 0 {
+		t.Errorf("%q are left, which the old passphrase opens", names)
+	}
+	mustSave(t, v, true)
+	v.Close()
+	again, err := Open(ctx, p, secret(t, "new"), newTree(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	wantFile(t, again, "unsaved", "y")
+	if again.info.Seal != SealIntact {
+		t.Errorf("the seal is %s", again.info.Seal)
+	}
+}
+
+// TestClosedVault: keys are changed without its content.
+func TestClosedVault(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	v.Close()
+	u, err := Unlock(ctx, p, secret(t, "pass"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unlock(ctx, p, secret(t, "pass")); !errors.Is(err, ErrInUse) {
+		t.Errorf("Unlock() twice = %v; want %v", err, ErrInUse)
+	}
+	code, err := u.Recovery(ctx, Cost{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, u, "", recoveryLabel)
+	first := string(code.Bytes())
+	code.Destroy()
+	if !opens(t, p, "vault.img", strings.ToLower(first)) {
+		t.Error("the recovery code doesn't open the vault")
+	}
+	if code, err = u.Recovery(ctx, Cost{}); err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, u, "", recoveryLabel)
+	if opens(t, p, "vault.img", first) || !opens(t, p, "vault.img", string(code.Bytes())) {
+		t.Error("the second code isn't in the place of the first")
+	}
+	u.Close()
+	again, err := Open(ctx, p, code, newTree(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	wantFile(t, again, "kubeconfig", "token")
+	bad := []byte(string(code.Bytes()))
+	bad[0] = '0' + ('1'-bad[0])&1
+	wrong, _ := locked.Take(bad)
+	defer wrong.Destroy()
+	var mistyped *MistypedError
+	if err := again.Verify(ctx, wrong); !errors.As(err, &mistyped) || mistyped.Group != 1 || !errors.Is(err, ErrPassphrase) {
+		t.Errorf("Verify() of a code with a mistake = %v; want one in group 1", err)
+	}
+}
+
+// TestKeyChangeFailsAtEachStep: the vault stays as it was, and works.
+func TestKeyChangeFailsAtEachStep(t *testing.T) {
+	ctx := context.Background()
+	boom := errors.New("boom")
+	for _, step := range []string{"create", "copy", "sync", "verify", "check", "keep", "rename"} {
+		p, v := changedVault(t)
+		hook = func(s string) error {
+			if s == step {
+				return boom
+			}
+			return nil
+		}
+		err := v.ChangeKey(ctx, 0, secret(t, "new"), Cost{})
+		hook = func(string) error { return nil }
+		if !errors.Is(err, boom) {
+			t.Errorf("%s: ChangeKey() = %v; want %v", step, err, boom)
+		}
+		if !opens(t, p, "vault.img", "pass") || !opens(t, p, generation(1), "pass") || opens(t, p, "vault.img", "new") {
+			t.Errorf("%s: the vault was changed", step)
+		}
+		if err := v.ChangeKey(ctx, 0, secret(t, "new"), Cost{}); err != nil || !opens(t, p, "vault.img", "new") {
+			t.Errorf("%s: ChangeKey() again = %v", step, err)
+		}
+	}
+}
