@@ -83,7 +83,7 @@ func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bo
 		return nil, err
 	}
 	if !exists {
-		if err := vault.Create(ctx, place, passphrase, p.config.VaultSize); err != nil {
+		if err := vault.Create(ctx, place, passphrase, p.config.VaultSize, vault.Cost{}); err != nil {
 			return nil, err
 		}
 		p.log.Info().Str("event", "created").Str("vault", p.vaultPath()).Msg("")

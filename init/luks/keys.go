@@ -27,6 +27,13 @@ type Keyslot struct {
 	Salt   string // of the key derivation: another one when the keyslot is made anew
 }
 
+func (k Keyslot) String() string {
+	if k.KDF.Type == "pbkdf2" {
+		return fmt.Sprintf("%d (%s, %d iterations)", k.Number, k.KDF.Type, k.KDF.Iterations)
+	}
+	return fmt.Sprintf("%d (%s, %d MiB, %d passes, %d lanes)", k.Number, k.KDF.Type, mib(k.KDF.Memory), k.KDF.Iterations, k.KDF.Lanes)
+}
+
 // Keyslots are those that open the vault, by number.
 func (h *Header) Keyslots() []Keyslot {
 	var list []Keyslot

@@ -256,6 +256,9 @@ func (h *Header) WriteTo(img *os.File) (err error) {
 	return err
 }
 
+// Reader reads the header's bytes from the first one on.
+func (h *Header) Reader() *io.SectionReader { return io.NewSectionReader(h.file, 0, h.Length) }
+
 // Close gives the copy's pages back. There is nothing in them that isn't on disk.
 func (h *Header) Close() error { return h.file.Close() }
 

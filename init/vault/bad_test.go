@@ -128,17 +128,17 @@ func TestCreateRefuses(t *testing.T) {
 	p := place(t)
 	ctx := context.Background()
 	for _, pass := range []string{"", "two\nlines", "zero\x00", strings.Repeat("x", 513)} {
-		if err := Create(ctx, p, secret(t, pass), testSize); !errors.Is(err, ErrWeak) {
+		if err := Create(ctx, p, secret(t, pass), testSize, Cost{}); !errors.Is(err, ErrWeak) {
 			t.Errorf("Create(%.10q) = %v; want %v", pass, err, ErrWeak)
 		}
 	}
-	if err := Create(ctx, p, secret(t, "pass"), 1<<20); err == nil {
+	if err := Create(ctx, p, secret(t, "pass"), 1<<20, Cost{}); err == nil {
 		t.Error("Create() of 1 MiB succeeded")
 	}
 	if err := os.WriteFile(vaultPath(p), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Create(ctx, p, secret(t, "pass"), testSize); !errors.Is(err, ErrExists) {
+	if err := Create(ctx, p, secret(t, "pass"), testSize, Cost{}); !errors.Is(err, ErrExists) {
 		t.Errorf("Create() over a file = %v; want %v", err, ErrExists)
 	}
 	if got, _ := os.ReadFile(vaultPath(p)); string(got) != "mine" {
@@ -151,7 +151,7 @@ func TestCreateRefuses(t *testing.T) {
 func TestCreateNeverReplaces(t *testing.T) {
 	p := place(t)
 	atStep(t, "rename", func() error { return os.WriteFile(vaultPath(p), []byte("mine"), 0o600) })
-	if err := Create(context.Background(), p, secret(t, "pass"), testSize); !errors.Is(err, ErrExists) {
+	if err := Create(context.Background(), p, secret(t, "pass"), testSize, Cost{}); !errors.Is(err, ErrExists) {
 		t.Errorf("Create() = %v; want %v", err, ErrExists)
 	}
 	if got, _ := os.ReadFile(vaultPath(p)); string(got) != "mine" {
@@ -167,7 +167,7 @@ func TestTwoOpeners(t *testing.T) {
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "test-pod") {
 		t.Errorf("second Open() = %v; want %v by test-pod", err, ErrInUse)
 	}
-	if err := Create(context.Background(), p, secret(t, "pass"), testSize); !errors.Is(err, ErrInUse) {
+	if err := Create(context.Background(), p, secret(t, "pass"), testSize, Cost{}); !errors.Is(err, ErrInUse) {
 		t.Errorf("Create() = %v; want %v", err, ErrInUse)
 	}
 	v.Close()
@@ -225,7 +225,7 @@ func mounted(t testing.TB, options string) Place {
 func TestFullDisk(t *testing.T) {
 	for _, size := range []string{"size=1m", "size=5m", "size=8m"} {
 		p := mounted(t, size)
-		err := Create(context.Background(), p, secret(t, "pass"), testSize)
+		err := Create(context.Background(), p, secret(t, "pass"), testSize, Cost{})
 		if size == "size=1m" {
 			t.Logf("%v\n%s", err, Hint(err))
 		}
@@ -347,7 +347,7 @@ func TestMissingBesideGenerations(t *testing.T) {
 		t.Errorf("Exists() = %v, %v; want %v with a hint", exists, err, ErrMissing)
 	}
 	pass := secret(t, "another passphrase")
-	if err := Create(context.Background(), p, pass, smallestSize); !errors.Is(err, ErrMissing) {
+	if err := Create(context.Background(), p, pass, smallestSize, Cost{}); !errors.Is(err, ErrMissing) {
 		t.Errorf("Create() = %v; want %v", err, ErrMissing)
 	}
 	if err := p.rename(generation(2), wire.VaultFile); err != nil {

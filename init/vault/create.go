@@ -18,6 +18,7 @@ import (
 const (
 	defaultSize  = 256 << 20 // bytes
 	smallestSize = 16 << 20  // bytes
+	largestSize  = 1 << 40   // bytes; more is a mistake in the unit
 	sizeUnit     = 4096      // bytes
 	// longestPassphrase is what cryptsetup's own prompt takes: longer ones
 	// could never be typed there.
@@ -30,17 +31,17 @@ var newKDF = luks.DefaultKDF
 // Create makes a vault of size bytes (256 MiB if 0) without files, in the order
 // of a save. It never replaces a file: ErrExists. A passphrase that stock tools
 // could not be given is ErrWeak.
-func Create(ctx context.Context, p Place, pass *locked.Buffer, size int64) error {
+func Create(ctx context.Context, p Place, pass *locked.Buffer, size int64, cost Cost) error {
 	if err := checkPassphrase(pass); err != nil {
 		return err
 	}
 	if size == 0 {
 		size = defaultSize
 	}
-	if size < smallestSize {
-		return fmt.Errorf("a vault of %d bytes is too small: at least %d MiB", size, smallestSize>>20)
+	size, err := checkSize(size)
+	if err != nil {
+		return err
 	}
-	size = (size + sizeUnit - 1) / sizeUnit * sizeUnit
 	lock, err := p.takeLock()
 	if err != nil {
 		return err
@@ -50,10 +51,18 @@ func Create(ctx context.Context, p Place, pass *locked.Buffer, size int64) error
 	if exists, err := Exists(p); err != nil || exists {
 		return errors.Join(err, existing(p, exists))
 	}
-	if err := create(ctx, p, pass, size); err != nil {
+	if err := create(ctx, p, pass, size, cost); err != nil {
 		return fmt.Errorf("create %s: %w", p.path(wire.VaultFile), err)
 	}
 	return nil
+}
+
+// checkSize rounds a vault's size up to whole blocks.
+func checkSize(size int64) (int64, error) {
+	if size < smallestSize || size > largestSize {
+		return 0, fmt.Errorf("%w: %d bytes; between %d MiB and %d TiB", ErrSize, size, smallestSize>>20, largestSize>>40)
+	}
+	return (size + sizeUnit - 1) / sizeUnit * sizeUnit, nil
 }
 
 func existing(p Place, exists bool) error {
@@ -75,8 +84,8 @@ func checkPassphrase(pass *locked.Buffer) error {
 	return nil
 }
 
-func create(ctx context.Context, p Place, pass *locked.Buffer, size int64) error {
-	kdf, err := newKDF()
+func create(ctx context.Context, p Place, pass *locked.Buffer, size int64, cost Cost) error {
+	kdf, err := cost.kdf()
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ var (
 	ErrLink          = errors.New("a symbolic link, which is not followed")
 	ErrWeak          = errors.New("unusable passphrase")
 	ErrKeyExists     = errors.New("this passphrase opens the vault already")
+	ErrSize          = errors.New("unusable size")
+	ErrNoGeneration  = errors.New("no such earlier generation")
 	ErrLabel         = errors.New("unusable label")
 	ErrFull          = ext4.ErrFull
 	ErrTooLong       = ext4.ErrTooLong // of a file in the tree
@@ -37,6 +39,13 @@ var (
 
 // MemoryError says that unlocking takes more memory than the pod may use.
 type MemoryError = luks.MemoryError
+
+// RoomError says that something takes more memory than the pod may use.
+type RoomError struct{ Need, Have int64 } // bytes
+
+func (e *RoomError) Error() string {
+	return fmt.Sprintf("the vault's content takes %d MiB of memory, the pod may use %d MiB", e.Need>>20, e.Have>>20)
+}
 
 // MistypedError says in which group a recovery code has a mistake. It is an
 // ErrPassphrase.
@@ -76,6 +85,7 @@ var hints = []struct {
 }{
 	{ErrPassphrase, "passphrases are case-sensitive; nobody can recover a forgotten one"},
 	{ErrWeak, "choose another one"},
+	{ErrNoGeneration, "vault generations shows which there are"},
 	{ErrKeyExists, "choose another one"},
 	{luks.ErrNoSlot, "vault key list shows which there are"},
 	{luks.ErrLastSlot, "add another one first: vault key add"},
@@ -93,7 +103,7 @@ var hints = []struct {
 	{ErrUnsupported, "open it with cryptsetup and mount, and copy its files into a new vault"},
 	{ErrDamaged, "go back to an earlier generation, vault.img.1 to vault.img.3, or to a backup"},
 	{ErrTooLong, "remove that file from the vault, or make it shorter: truncate -s SIZE FILE"},
-	{ErrFull, "remove something from the vault: its size is fixed"},
+	{ErrFull, "remove something from the vault, or make it larger: vault resize SIZE"},
 	{luks.ErrNoProgram, "install the package cryptsetup-bin in the image"},
 	{unix.ENOSPC, "free some space on the disk of the vault; what was to be saved is still in RAM"},
 	{unix.EDQUOT, "free some of your quota on the disk of the vault; what was to be saved is still in RAM"},

@@ -160,14 +160,11 @@ func (v *Vault) load(ctx context.Context, img *os.File) error {
 // loadReplayed extracts from a copy in RAM on which e2fsck has finished what
 // another program was in the middle of.
 func (v *Vault) loadReplayed(ctx context.Context, plain *luks.Sectors, img *os.File) (err error) {
-	image, err := sys.RAMFile("replay", plain.Size())
+	image, err := decrypted(ctx, img, plain)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
-	if err := plain.DecryptTo(ctx, image, img); err != nil {
-		return err
-	}
 	if err := ext4.Replay(ctx, image); err != nil {
 		return kind{err, ErrDamaged}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/tazzo/tazpod/init/luks"
 	"github.com/tazzo/tazpod/init/steps"
 	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/vault/ext4"
@@ -78,12 +79,27 @@ func (v *Vault) save(ctx context.Context) (saved bool, err error) {
 		v.clean = before
 		return false, nil
 	}
-	snap, err := takeSnapshot(ctx, v.tree, v.header.Segment.Size)
+	header, err := v.header.Clone()
+	if err != nil {
+		return false, err
+	}
+	return v.saveAs(ctx, header, v.onDisk.size, before)
+}
+
+// saveAs saves the tree, whose metadata was before, behind header, which it takes
+// over, in a file of size bytes.
+func (v *Vault) saveAs(ctx context.Context, header *luks.Header, size int64, before fingerprint) (saved bool, err error) {
+	defer func() {
+		if !saved {
+			err = errors.Join(err, header.Close())
+		}
+	}()
+	snap, err := takeSnapshot(ctx, v.tree, header.Segment.Size)
 	if err != nil {
 		return false, fmt.Errorf("copy the files to save: %w", err)
 	}
-	saved, err = v.saveSnapshot(ctx, snap.File, before)
-	return saved, errors.Join(err, snap.wipe())
+	defer func() { err = errors.Join(err, snap.wipe()) }()
+	return v.saveSnapshot(ctx, snap.File, &draft{place: v.place, header: header, key: v.key, size: size}, before)
 }
 
 // settle takes the fingerprint of a tree that was quiet for a moment, if it is
@@ -97,8 +113,8 @@ func (v *Vault) settle(ctx context.Context) (fingerprint, error) {
 	return f, err
 }
 
-// saveSnapshot saves a copy of the tree, whose metadata was before.
-func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, before fingerprint) (saved bool, err error) {
+// saveSnapshot makes d of a copy of the tree, whose metadata was before.
+func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, d *draft, before fingerprint) (saved bool, err error) {
 	digest, used, err := digestTree(ctx, tree)
 	if err != nil {
 		return false, err
@@ -106,22 +122,17 @@ func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, before fingerpr
 	if v.isParked(digest) {
 		return false, v.parked.err
 	}
-	image, err := ext4.Build(ctx, tree, v.header.Segment.Size, v.place.ids())
+	image, err := ext4.Build(ctx, tree, d.header.Segment.Size, v.place.ids())
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
-	header, err := v.header.Clone()
-	if err != nil {
-		return false, err
-	}
-	d := &draft{place: v.place, header: header, key: v.key, size: v.onDisk.size}
 	err = v.steps(ctx, d, image, tree).Do()
 	if errors.Is(err, ErrParked) {
 		v.parked.digest, v.parked.err = digest, err
 	}
 	if err != nil {
-		return false, errors.Join(err, header.Close())
+		return false, err
 	}
 	return true, v.published(d, digest, used, before)
 }
@@ -175,7 +186,7 @@ func (v *Vault) published(d *draft, digest [sha256.Size]byte, used int64, before
 	err := v.adopt(d)
 	v.digest, v.clean, v.suspect = digest, before, false
 	v.state.Lock()
-	v.info.Saved, v.info.Used = time.Now(), used
+	v.info.Saved, v.info.Used, v.info.Size = time.Now(), used, v.onDisk.size
 	v.state.Unlock()
 	if hookErr := hook("publish"); hookErr != nil {
 		err = errors.Join(err, hookErr)

@@ -28,6 +28,8 @@ type entry struct {
 	unix.Stat_t
 }
 
+func (e *entry) modified() time.Time { return time.Unix(e.Mtim.Unix()) }
+
 func (e *entry) kind() uint32 { return e.Mode & unix.S_IFMT }
 
 // special says that the entry has no place in a vault.

@@ -71,7 +71,7 @@ func secret(t testing.TB, text string) *locked.Buffer {
 
 func mustCreate(t testing.TB, p Place) {
 	t.Helper()
-	if err := Create(context.Background(), p, secret(t, "pass"), testSize); err != nil {
+	if err := Create(context.Background(), p, secret(t, "pass"), testSize, Cost{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/tazzo/tazpod/init/sys"
 )
@@ -25,4 +26,19 @@ func Replay(ctx context.Context, image *os.File) error {
 		return nil
 	}
 	return fmt.Errorf("e2fsck: %w: %s", err, lastLine(out))
+}
+
+// Check looks for errors in an image without changing it (e2fsck -fn), and returns
+// how much is in it, in e2fsck's words. It wraps ErrCorrupt when there are some.
+func Check(ctx context.Context, image *os.File) (string, error) {
+	out, err := e2fsprogs(ctx, "e2fsck", []*os.File{image}, "-fn", sys.FdPath(firstFile))
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return "", corrupt("%s", lastLine(out))
+	}
+	if err != nil {
+		return "", fmt.Errorf("e2fsck: %w: %s", err, lastLine(out))
+	}
+	_, counts, _ := strings.Cut(lastLine(out), ": ") // behind the label
+	return counts, nil
 }

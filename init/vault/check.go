@@ -1,0 +1,160 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/vault/ext4"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// Check looks at all that opening the vault depends on, as it is on disk, and
+// mends a damaged copy of the header from the sound one. What it finds wrong is in
+// the rows; the error is for what kept it from looking.
+func (v *Vault) Check(ctx context.Context) (rows []wire.Check, err error) {
+	v.saving.Lock()
+	defer v.saving.Unlock()
+	if v.key == nil {
+		return nil, ErrClosed
+	}
+	img, _, err := v.place.openVault()
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close()
+	content, err := inspect(ctx, img, v.header, v.key)
+	if err != nil {
+		return nil, v.failed("check", err)
+	}
+	header, err := v.checkHeader(ctx)
+	if err != nil {
+		return nil, v.failed("mend the header of", err)
+	}
+	rows = append([]wire.Check{header, v.checkKeys()}, content...)
+	rows = append(rows, wire.Check{Promise: "P4", Name: "lock", OK: true, Found: "held by this pod"})
+	others, err := Generations(ctx, v.place)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range others {
+		if g.Name != wire.VaultFile {
+			rows = append(rows, g.check())
+		}
+	}
+	return rows, nil
+}
+
+// checkHeader mends the header where that is needed.
+func (v *Vault) checkHeader(ctx context.Context) (wire.Check, error) {
+	row := wire.Check{Promise: "P5", Name: "header", OK: true, Found: "both copies are sound"}
+	if which := v.header.Repaired; which != "" {
+		if err := v.rewrite(ctx, false, func(h *luks.Header) error { h.Repaired = ""; return nil }); err != nil {
+			return row, err
+		}
+		row.Found = "the " + which + " copy was damaged, and is mended from the other"
+	}
+	return row, nil
+}
+
+func (v *Vault) checkKeys() wire.Check {
+	row := wire.Check{Promise: "P5", Name: "keyslots", OK: true}
+	var slots []string
+	have, need := luks.Available(), int64(0)
+	for _, k := range v.header.Keyslots() {
+		slots = append(slots, k.String())
+		need = max(need, k.KDF.Memory)
+	}
+	row.Found = strings.Join(slots, "; ")
+	if need > have {
+		row.OK, row.Hint = false, fmt.Sprintf("this pod has %d MiB of memory left for it", have>>20)
+	}
+	return row
+}
+
+// inspect looks at the data behind a header: their seal, and the file system.
+func inspect(ctx context.Context, img *os.File, h *luks.Header, key *locked.Buffer) ([]wire.Check, error) {
+	cipher, err := luks.NewCipher(key, h.Segment.SectorSize)
+	if err != nil {
+		return nil, err
+	}
+	defer cipher.Destroy()
+	plain := cipher.Sectors(img, h.Segment)
+	seal, err := checkSeal(ctx, img, h, key, plain)
+	if err != nil {
+		return nil, err
+	}
+	files, err := checkFiles(ctx, img, plain)
+	if err != nil {
+		return nil, err
+	}
+	return []wire.Check{sealCheck(seal), files}, nil
+}
+
+func sealCheck(seal Seal) wire.Check {
+	row := wire.Check{Promise: "P1", Name: "seal", OK: true, Beyond: true, Found: string(seal)}
+	switch seal {
+	case SealForeign:
+		row.OK, row.Hint = false, "another program has written to the vault since; the next save seals it again"
+	case SealBroken:
+		row.OK, row.Beyond, row.Hint = false, false, "data were damaged or tampered with: compare the files with an earlier generation or a backup"
+	}
+	return row
+}
+
+const fileSystem = "file system" // the row of checkFiles
+
+// checkFiles runs e2fsck on a copy in RAM. A journal that another program left is
+// replayed there first.
+func checkFiles(ctx context.Context, img *os.File, plain *luks.Sectors) (row wire.Check, err error) {
+	row = wire.Check{Promise: "P5", Name: fileSystem, OK: true}
+	image, err := decrypted(ctx, img, plain)
+	if err != nil {
+		return row, err
+	}
+	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
+	_, err = ext4.Open(image, plain.Size())
+	note := ""
+	if errors.Is(err, ext4.ErrNeedsReplay) {
+		note = ", once its journal is replayed, as opening it does"
+		err = ext4.Replay(ctx, image)
+	}
+	if err == nil {
+		row.Found, err = ext4.Check(ctx, image)
+	}
+	if err != nil && ctx.Err() == nil {
+		row.OK, row.Found, row.Hint = false, err.Error(), Hint(classify(err))
+		return row, nil
+	}
+	row.Found += note
+	return row, err
+}
+
+// decrypted is the file system as a file in RAM, which the caller zeroes and
+// closes. It refuses what memory doesn't suffice for.
+func decrypted(ctx context.Context, img *os.File, plain *luks.Sectors) (*os.File, error) {
+	info, err := img.Stat()
+	if err != nil {
+		return nil, err
+	}
+	need := int64(0)
+	if err := sys.EachData(ctx, img, 0, info.Size(), func(_, length int64) error { need += length; return nil }); err != nil {
+		return nil, err
+	}
+	if have := luks.Available(); need > have {
+		return nil, &RoomError{need, have}
+	}
+	image, err := sys.RAMFile("image", plain.Size())
+	if err != nil {
+		return nil, err
+	}
+	if err := plain.DecryptTo(ctx, image, img); err != nil {
+		return nil, errors.Join(err, sys.Zero(image), image.Close())
+	}
+	return image, nil
+}
