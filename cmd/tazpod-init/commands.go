@@ -60,8 +60,15 @@ func commands(args []string) int {
 	done := false
 	app.Terminate(func(int) { done = true })
 	run := map[string]func([]string) (int, error){}
-	for _, c := range commandList {
-		run[c.name] = c.setup(app.Command(c.name, c.help))
+	clauses := map[string]*kingpin.CmdClause{"vault": app.Command("vault", "Keys, generations and copies of the vault.")}
+	clauses["vault key"] = clauses["vault"].Command("key", "Who can open the vault.")
+	list := append(slices.Clone(commandList), vaultCommands()...)
+	for _, c := range list {
+		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
+			run[c.name] = c.setup(clauses[c.name[:i]].Command(c.name[i+1:], c.help))
+		} else {
+			run[c.name] = c.setup(app.Command(c.name, c.help))
+		}
 	}
 	// pid1 and run parse their own command lines; they are named here for the help.
 	app.Command("pid1", "Be a pod's first process: reap, forward signals, supervise [flags] [--] [CMD...].")
@@ -75,9 +82,9 @@ func commands(args []string) int {
 	case err != nil:
 		return usage(err)
 	}
-	i := slices.IndexFunc(commandList, func(c command) bool { return c.name == name })
+	i := slices.IndexFunc(list, func(c command) bool { return c.name == name })
 	switch {
-	case dashes && !commandList[i].argv:
+	case dashes && !list[i].argv:
 		return usage(fmt.Errorf("%s takes no command behind --", name))
 	case dashes && len(argv) == 0:
 		return usage(errors.New("there is no command behind --"))

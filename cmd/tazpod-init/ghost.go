@@ -29,13 +29,9 @@ var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the com
 		ttl := c.Flag("ttl", "End the ghost after this time.").PlaceHolder("8h").String()
 		idle := c.Flag("idle", "End the ghost when nobody uses it for this time.").PlaceHolder("30m").String()
 		return func(argv []string) (int, error) {
-			fd := nobodysFD
-			if *given != "" {
-				n, err := strconv.ParseUint(*given, 10, 31)
-				if err != nil {
-					return 0, &exit{wire.ExitUsage, fmt.Errorf("--passphrase-fd: %q is no descriptor", *given), "its number, such as 3"}
-				}
-				fd = int(n)
+			fd, err := descriptor(*given)
+			if err != nil {
+				return 0, err
 			}
 			ask, err := dial.ParseAsk(*profile, *only, *ttl, *idle, os.Getenv)
 			if err != nil {
@@ -47,6 +43,18 @@ var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the com
 
 // nobodysFD stands for a passphrase that nobody gives: people are asked.
 const nobodysFD = -1
+
+// descriptor reads the value of --passphrase-fd.
+func descriptor(given string) (int, error) {
+	if given == "" {
+		return nobodysFD, nil
+	}
+	fd, err := strconv.ParseUint(given, 10, 31)
+	if err != nil {
+		err = &exit{wire.ExitUsage, fmt.Errorf("--passphrase-fd: %q is no descriptor", given), "its number, such as 3"}
+	}
+	return int(fd), err
+}
 
 func enterGhost(fd int, ask dial.Ask, argv []string) (int, error) {
 	// What the SSH library makes of the passphrase stays out of swap where the
@@ -62,7 +70,7 @@ func enterGhost(fd int, ask dial.Ask, argv []string) (int, error) {
 	source, err := passphraseSource(fd)
 	if err != nil {
 		carrier.Close()
-		return wire.ExitPassphrase, err
+		return 0, err
 	}
 	streams := dial.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	if here, ok := term.From(os.Stdin); ok {
@@ -91,7 +99,11 @@ func enterGhost(fd int, ask dial.Ask, argv []string) (int, error) {
 func passphraseSource(fd int) (dial.Source, error) {
 	if fd >= 0 {
 		unix.CloseOnExec(fd)
-		return dial.Given(os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d", fd)), os.Stderr)
+		source, err := dial.Given(os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d", fd)), os.Stderr)
+		if err != nil {
+			err = &exit{wire.ExitPassphrase, err, ""}
+		}
+		return source, err
 	}
 	here, err := term.Controlling()
 	if err != nil {

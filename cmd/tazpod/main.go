@@ -46,6 +46,9 @@ var commandList = []command{
 	sshConfigCommand, doctorCommand, completionCommand, versionCommand,
 }
 
+// everyCommand has those about the vault, too.
+func everyCommand() []command { return append(slices.Clone(commandList), vaultCommands()...) }
+
 const help = `Secrets that exist only inside a ghost: a shell in a container whose files live
 in memory and in an encrypted vault.
 
@@ -67,11 +70,12 @@ func run(args []string) int {
 	if len(args) == 0 {
 		return wire.ExitUsage
 	}
-	i := slices.IndexFunc(commandList, func(c command) bool { return c.name == name })
+	list := everyCommand()
+	i := slices.IndexFunc(list, func(c command) bool { return c.name == name })
 	if err != nil {
 		return fail(usageError(err), false)
 	}
-	c := commandList[i]
+	c := list[i]
 	switch {
 	case dashes && !c.argv:
 		return fail(usageError(fmt.Errorf("%s takes no command behind --", c.name)), false)
@@ -101,8 +105,14 @@ func application() (app *kingpin.Application, runners map[string]func(*call) (in
 	done = new(bool)
 	app.Terminate(func(int) { *done = true })
 	runners = map[string]func(*call) (int, error){}
-	for _, c := range commandList {
-		runners[c.name] = c.setup(app.Command(c.name, c.help))
+	clauses := map[string]*kingpin.CmdClause{"vault": app.Command("vault", "Keys, generations and copies of this project's vault.")}
+	clauses["vault key"] = clauses["vault"].Command("key", "Who can open the vault.")
+	for _, c := range everyCommand() {
+		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
+			runners[c.name] = c.setup(clauses[c.name[:i]].Command(c.name[i+1:], c.help))
+		} else {
+			runners[c.name] = c.setup(app.Command(c.name, c.help))
+		}
 	}
 	return app, runners, done
 }

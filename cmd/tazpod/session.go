@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/alecthomas/kingpin/v2"
 	"golang.org/x/sys/unix"
@@ -13,22 +11,31 @@ import (
 	"github.com/tazzo/tazpod/launcher/dial"
 	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/term"
+	"github.com/tazzo/tazpod/launcher/vault"
 )
 
 // sessionFlags are those of the commands that open a ghost.
 type sessionFlags struct {
-	passphraseFD   *string
-	passphraseFile *string
-	plain          *bool
-	profile        *string
-	only           *[]string
-	ttl, idle      *string
+	passphraseFlags
+	plain     *bool
+	profile   *string
+	only      *[]string
+	ttl, idle *string
+}
+
+// passphraseFlags are those of the commands that need the passphrase.
+type passphraseFlags struct{ fd, file *string }
+
+func declarePassphrase(c *kingpin.CmdClause) passphraseFlags {
+	return passphraseFlags{
+		c.Flag("passphrase-fd", "Read the passphrase from this file descriptor instead of the terminal.").PlaceHolder("N").String(),
+		c.Flag("passphrase-file", "Read the passphrase from this file instead of the terminal.").PlaceHolder("FILE").Envar("TAZPOD_PASSPHRASE_FILE").String(),
+	}
 }
 
 func declareSession(c *kingpin.CmdClause) sessionFlags {
 	return sessionFlags{
-		c.Flag("passphrase-fd", "Read the passphrase from this file descriptor instead of the terminal.").PlaceHolder("N").String(),
-		c.Flag("passphrase-file", "Read the passphrase from this file instead of the terminal.").PlaceHolder("FILE").Envar("TAZPOD_PASSPHRASE_FILE").String(),
+		declarePassphrase(c),
 		c.Flag("no-tty", "Give the command no terminal although there is one.").Short('T').Bool(),
 		c.Flag("profile", "Show only this group of secrets, in a ghost of its own.").PlaceHolder("NAME").String(),
 		c.Flag("only", "Show only this secret, to this one session (may be repeated).").PlaceHolder("NAME").Strings(),
@@ -48,26 +55,14 @@ func (f sessionFlags) ask() (dial.Ask, error) {
 
 // source finds out who knows the passphrase, and asks for nothing where nobody
 // can answer.
-func (f sessionFlags) source() (dial.Source, error) {
-	switch {
-	case *f.passphraseFD != "" && *f.passphraseFile != "":
-		return nil, usageError(errors.New("--passphrase-fd and --passphrase-file exclude each other"))
-	case *f.passphraseFD != "":
-		fd, err := strconv.ParseUint(*f.passphraseFD, 10, 31)
-		if err != nil {
-			return nil, &exit{wire.ExitUsage, fmt.Errorf("--passphrase-fd: %q is no descriptor", *f.passphraseFD), "its number, such as 3"}
+func (f passphraseFlags) source() (dial.Source, error) {
+	if *f.fd != "" || *f.file != "" {
+		source, err := vault.GivenPassphrase("passphrase", *f.fd, *f.file)
+		var usage *vault.UsageError
+		if errors.As(err, &usage) {
+			err = usageError(usage)
 		}
-		source, err := dial.Given(os.NewFile(uintptr(fd), "descriptor "+*f.passphraseFD), os.Stderr)
-		if err != nil {
-			return nil, &exit{wire.ExitPassphrase, err, ""}
-		}
-		return source, nil
-	case *f.passphraseFile != "":
-		file, err := os.Open(*f.passphraseFile)
-		if err != nil {
-			return nil, &exit{wire.ExitPassphrase, err, ""}
-		}
-		return dial.Given(file, os.Stderr)
+		return source, err
 	}
 	if t, err := term.Controlling(); err == nil {
 		return dial.Person(t), nil
@@ -79,11 +74,13 @@ func (f sessionFlags) source() (dial.Source, error) {
 		"give it with --passphrase-fd N or --passphrase-file F"}
 }
 
+// undumpable keeps the passphrase that goes by from other processes of this user;
+// where this is refused they could see it anyway.
+func undumpable() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+
 // session runs argv, or a login shell, in the pod's ghost.
 func (p *place) session(pod *engine.Pod, fresh bool, source dial.Source, ask dial.Ask, plain bool) (int, error) {
-	// Other processes of this user need not see the passphrase go by; where this
-	// is refused they could anyway.
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	undumpable()
 	client, err := p.ghost(pod, fresh, source, ask)
 	if err != nil {
 		return 0, err

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"strconv"
@@ -24,10 +25,23 @@ type connection struct {
 	live int // sessions that run; guarded by pod.mu
 }
 
-// control answers requests about the pod. It opens no channel.
-func (c *connection) control(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+// control answers requests about the pod, and carries out commands about the vault,
+// which end when the connection does.
+func (c *connection) control(ctx context.Context, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	ctx, cancel := context.WithCancel(ctx)
+	var commands sync.WaitGroup
+	defer commands.Wait()
+	defer cancel()
+	go func() {
+		_ = c.ssh.Wait() // how it ended is of no interest
+		cancel()
+	}()
 	go func() {
 		for channel := range channels {
+			if channel.ChannelType() == wire.VaultChannel {
+				commands.Go(func() { c.server.vault(ctx, channel) })
+				continue
+			}
 			_ = channel.Reject(ssh.Prohibited, "this user has no sessions") // the carrier may be gone
 		}
 	}()

@@ -53,6 +53,8 @@ func hint(err error) string {
 		return refused.Hint
 	case errors.As(err, &usage):
 		return usage.hint
+	case errors.Is(err, errOpen):
+		return "lock it first: tazpod lock, or in the pod: tazpod-init lock"
 	}
 	return vault.Hint(err)
 }

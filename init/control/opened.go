@@ -49,7 +49,7 @@ type opened struct {
 // openVault makes the RAM tree and fills it from the vault; create makes the
 // vault first when there is none. Nothing is left behind on failure.
 func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bool) (_ *opened, err error) {
-	place, err := findPlace(p.config.Vault, create)
+	place, err := p.findVault(create)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,6 @@ func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bo
 			place.Dir.Close()
 		}
 	}()
-	place.TreeID, place.Pod = p.support.KernelID, p.config.Name
 	exists, err := vault.Exists(place)
 	if err != nil {
 		return nil, err
@@ -148,6 +147,16 @@ func (o *opened) save() error {
 	return err
 }
 
+// resize gives the vault another size, and its content with it.
+func (o *opened) resize(ctx context.Context, size int64) error {
+	o.saving.Lock()
+	defer o.saving.Unlock()
+	if o.wiped {
+		return errLocked
+	}
+	return o.vault.Resize(ctx, size)
+}
+
 func (o *opened) note(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -176,6 +185,14 @@ func (o *opened) unmount() error {
 		wiped = errors.Join(wiped, o.tree.Close())
 	}
 	return errors.Join(wiped, ghost.UnmountRAM(treePath))
+}
+
+// findVault opens the vault's directory, and says whose its files are; create makes
+// it if need be. The caller closes it.
+func (p *pod) findVault(create bool) (vault.Place, error) {
+	place, err := findPlace(p.config.Vault, create)
+	place.TreeID, place.Pod = p.support.KernelID, p.config.Name
+	return place, err
 }
 
 // findPlace opens the vault's directory: where the launcher mounted it, out of

@@ -211,7 +211,7 @@ func (s *server) serve(ctx context.Context, raw *net.UnixConn) {
 	go debug.FreeOSMemory() // the library's copies of the passphrase go back to the kernel, as far as they can
 	c := &connection{server: s, ssh: conn, lease: login.lease, profile: login.profile, client: clean(conn.ClientVersion())}
 	if conn.User() == wire.ControlUser {
-		c.control(channels, requests)
+		c.control(ctx, channels, requests)
 		return
 	}
 	c.sessions(channels, requests)

@@ -27,11 +27,14 @@ type Keyslot struct {
 	Salt   string // of the key derivation: another one when the keyslot is made anew
 }
 
-func (k Keyslot) String() string {
+func (k Keyslot) String() string { return strconv.Itoa(k.Number) + " (" + k.Cost() + ")" }
+
+// Cost names the key derivation and its cost, for people.
+func (k Keyslot) Cost() string {
 	if k.KDF.Type == "pbkdf2" {
-		return fmt.Sprintf("%d (%s, %d iterations)", k.Number, k.KDF.Type, k.KDF.Iterations)
+		return fmt.Sprintf("%s, %d iterations", k.KDF.Type, k.KDF.Iterations)
 	}
-	return fmt.Sprintf("%d (%s, %d MiB, %d passes, %d lanes)", k.Number, k.KDF.Type, mib(k.KDF.Memory), k.KDF.Iterations, k.KDF.Lanes)
+	return fmt.Sprintf("%s, %d MiB, %d passes, %d lanes", k.KDF.Type, mib(k.KDF.Memory), k.KDF.Iterations, k.KDF.Lanes)
 }
 
 // Keyslots are those that open the vault, by number.

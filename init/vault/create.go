@@ -17,9 +17,9 @@ import (
 
 const (
 	defaultSize  = 256 << 20 // bytes
-	smallestSize = 16 << 20  // bytes
-	largestSize  = 1 << 40   // bytes; more is a mistake in the unit
-	sizeUnit     = 4096      // bytes
+	smallestSize = wire.MinVault
+	largestSize  = 1 << 40 // bytes; more is a mistake in the unit
+	sizeUnit     = 4096    // bytes
 	// longestPassphrase is what cryptsetup's own prompt takes: longer ones
 	// could never be typed there.
 	longestPassphrase = 512 // bytes

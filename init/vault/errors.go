@@ -24,6 +24,9 @@ var (
 	ErrNotAFile      = errors.New("not a regular file")
 	ErrLink          = errors.New("a symbolic link, which is not followed")
 	ErrWeak          = errors.New("unusable passphrase")
+	ErrNoKeyslot     = luks.ErrNoSlot
+	ErrLastKeyslot   = luks.ErrLastSlot
+	ErrNoRoom        = luks.ErrNoRoom
 	ErrKeyExists     = errors.New("this passphrase opens the vault already")
 	ErrSize          = errors.New("unusable size")
 	ErrNoGeneration  = errors.New("no such earlier generation")
@@ -87,9 +90,9 @@ var hints = []struct {
 	{ErrWeak, "choose another one"},
 	{ErrNoGeneration, "vault generations shows which there are"},
 	{ErrKeyExists, "choose another one"},
-	{luks.ErrNoSlot, "vault key list shows which there are"},
-	{luks.ErrLastSlot, "add another one first: vault key add"},
-	{luks.ErrNoRoom, "remove one that nobody uses: vault key list, vault key remove"},
+	{ErrNoKeyslot, "vault key list shows which there are"},
+	{ErrLastKeyslot, "add another one first: vault key add"},
+	{ErrNoRoom, "remove one that nobody uses: vault key list, vault key remove"},
 	{ErrInUse, "close it there first: tazpod lock"},
 	{ErrExists, "open it, or move the file away first"},
 	{ErrMissing, "rename vault.img.1 to vault.img to go on with it, or move all of them away for a new vault"},

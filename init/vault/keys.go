@@ -41,8 +41,17 @@ type keyNote struct {
 	Added time.Time `json:"added"`
 }
 
-// Keys lists the keyslots by number.
-func (v *Vault) Keys() ([]Key, error) {
+// Keys lists the keyslots by number, which takes no passphrase.
+func Keys(ctx context.Context, p Place) ([]Key, error) {
+	h, err := BackupHeader(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	return keysOf(h)
+}
+
+func (v *Vault) keys() ([]Key, error) {
 	v.saving.Lock()
 	defer v.saving.Unlock()
 	if v.key == nil {
@@ -120,7 +129,7 @@ func (v *Vault) ChangeKey(ctx context.Context, slot int, pass *locked.Buffer, co
 		}
 		i := slices.IndexFunc(keys, func(k Key) bool { return k.Number == slot })
 		if i < 0 {
-			return 0, fmt.Errorf("%w: %d", luks.ErrNoSlot, slot)
+			return 0, fmt.Errorf("%w: %d", ErrNoKeyslot, slot)
 		}
 		added, err := v.add(ctx, h, pass, keys[i].Label, cost)
 		if err != nil {
@@ -146,27 +155,18 @@ func (v *Vault) RemoveKey(ctx context.Context, slot int) error {
 	return err
 }
 
-// Recovery adds a recovery code, in the place of an earlier one, and returns it. It
-// is nowhere else; the caller shows and destroys it.
-func (v *Vault) Recovery(ctx context.Context, cost Cost) (code *locked.Buffer, err error) {
-	code, err = newRecoveryCode()
+// SetRecovery makes code the vault's recovery code, in the place of an earlier one.
+func (v *Vault) SetRecovery(ctx context.Context, code *locked.Buffer, cost Cost) error {
+	keys, err := v.keys()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	keys, err := v.Keys()
-	if err == nil {
-		old := slices.IndexFunc(keys, func(k Key) bool { return k.Label == recoveryLabel })
-		if old >= 0 {
-			err = v.ChangeKey(ctx, keys[old].Number, code, cost)
-		} else {
-			_, err = v.AddKey(ctx, code, recoveryLabel, cost)
-		}
+	old := slices.IndexFunc(keys, func(k Key) bool { return k.Label == recoveryLabel })
+	if old >= 0 {
+		return v.ChangeKey(ctx, keys[old].Number, code, cost)
 	}
-	if err != nil {
-		code.Destroy()
-		return nil, err
-	}
-	return code, nil
+	_, err = v.AddKey(ctx, code, recoveryLabel, cost)
+	return err
 }
 
 // noSlot stands for no keyslot that was added.

@@ -54,7 +54,7 @@ func changedVault(t *testing.T) (Place, *Vault) {
 
 func wantKeys(t *testing.T, v *Vault, want ...string) {
 	t.Helper()
-	keys, err := v.Keys()
+	keys, err := v.keys()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func TestAddAndRemoveKey(t *testing.T) {
 	if _, err := v.AddKey(ctx, secret(t, "x"), "a\x1b", Cost{}); !errors.Is(err, ErrLabel) {
 		t.Errorf("AddKey() with a control character = %v; want %v", err, ErrLabel)
 	}
-	if err := v.RemoveKey(ctx, 7); !errors.Is(err, luks.ErrNoSlot) {
-		t.Errorf("RemoveKey(7) = %v; want %v", err, luks.ErrNoSlot)
+	if err := v.RemoveKey(ctx, 7); !errors.Is(err, ErrNoKeyslot) {
+		t.Errorf("RemoveKey(7) = %v; want %v", err, ErrNoKeyslot)
 	}
 	if err := v.RemoveKey(ctx, slot); err != nil {
 		t.Fatal(err)
@@ -111,8 +111,8 @@ func TestAddAndRemoveKey(t *testing.T) {
 	if _, err := p.stat(generation(1)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("stat of the earlier generation, which the removed key opens = %v", err)
 	}
-	if err := v.RemoveKey(ctx, 0); !errors.Is(err, luks.ErrLastSlot) {
-		t.Errorf("RemoveKey() of the last = %v; want %v", err, luks.ErrLastSlot)
+	if err := v.RemoveKey(ctx, 0); !errors.Is(err, ErrLastKeyslot) {
+		t.Errorf("RemoveKey() of the last = %v; want %v", err, ErrLastKeyslot)
 	}
 	// The content is what it was, and saving goes on.
 	write(t, v.tree, "more", "x")
@@ -172,19 +172,26 @@ func TestClosedVault(t *testing.T) {
 	if _, err := Unlock(ctx, p, secret(t, "pass")); !errors.Is(err, ErrInUse) {
 		t.Errorf("Unlock() twice = %v; want %v", err, ErrInUse)
 	}
-	code, err := u.Recovery(ctx, Cost{})
-	if err != nil {
-		t.Fatal(err)
+	recovery := func() *locked.Buffer {
+		t.Helper()
+		code, err := NewRecoveryCode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := u.SetRecovery(ctx, code, Cost{}); err != nil {
+			t.Fatal(err)
+		}
+		return code
 	}
+	code := recovery()
 	wantKeys(t, u, "", recoveryLabel)
 	first := string(code.Bytes())
 	code.Destroy()
 	if !opens(t, p, "vault.img", strings.ToLower(first)) {
 		t.Error("the recovery code doesn't open the vault")
 	}
-	if code, err = u.Recovery(ctx, Cost{}); err != nil {
-		t.Fatal(err)
-	}
+	code = recovery()
+	defer code.Destroy()
 	wantKeys(t, u, "", recoveryLabel)
 	if opens(t, p, "vault.img", first) || !opens(t, p, "vault.img", string(code.Bytes())) {
 		t.Error("the second code isn't in the place of the first")

@@ -25,8 +25,9 @@ const (
 	codeLength  = codeGroups*(groupLength+1) - 1
 )
 
-// newRecoveryCode makes a code; the caller destroys it.
-func newRecoveryCode() (*locked.Buffer, error) {
+// NewRecoveryCode makes a code, which opens nothing yet (SetRecovery); the caller
+// destroys it.
+func NewRecoveryCode() (*locked.Buffer, error) {
 	random, err := locked.New(codeLength)
 	if err != nil {
 		return nil, err

@@ -9,14 +9,14 @@ import (
 func TestRecoveryCode(t *testing.T) {
 	seen := map[string]bool{}
 	for range 200 {
-		code, err := newRecoveryCode()
+		code, err := NewRecoveryCode()
 		if err != nil {
 			t.Fatal(err)
 		}
 		text := string(code.Bytes())
 		code.Destroy()
 		if !regexp.MustCompile(`^([0-9A-HJKMNP-TV-Z]{5}-){5}[0-9A-HJKMNP-TV-Z]{5}$`).MatchString(text) || seen[text] {
-			t.Fatalf("newRecoveryCode() = %s; want six groups, never the same", text)
+			t.Fatalf("NewRecoveryCode() = %s; want six groups, never the same", text)
 		}
 		seen[text] = true
 		for _, form := range []string{
@@ -33,7 +33,7 @@ func TestRecoveryCode(t *testing.T) {
 // TestMistypedCode: every single wrong letter, and every two neighbours that
 // changed places, are found in their group.
 func TestMistypedCode(t *testing.T) {
-	code, err := newRecoveryCode()
+	code, err := NewRecoveryCode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func (s Status) Text() string {
 	vault := s.Vault.State
 	switch s.Vault.State {
 	case VaultOpen, VaultUnsaved:
-		vault += ", " + megabytes(s.Vault.Used) + " of " + megabytes(s.Vault.Size) + " used, since " + s.Vault.Opened
+		vault += ", " + Megabytes(s.Vault.Used) + " of " + Megabytes(s.Vault.Size) + " used, since " + s.Vault.Opened
 		if s.Vault.Changed {
 			vault += ", with changes that are not saved yet"
 		}
@@ -50,7 +50,8 @@ func (s Status) Text() string {
 	return b.String()
 }
 
-func megabytes(n int64) string {
+// Megabytes is a number of bytes, for people.
+func Megabytes(n int64) string {
 	tenths := n * 10 >> 20
 	return strconv.FormatInt(tenths/10, 10) + "." + strconv.FormatInt(tenths%10, 10) + " MiB"
 }

@@ -17,7 +17,6 @@ package dial
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -128,16 +127,5 @@ func (c *Client) ask(request string, reply any) error {
 	if !ok {
 		return fmt.Errorf("the pod doesn't know the request %s: its image is older than this program", request)
 	}
-	// Cleaned before it is given a shape, so that no field can be forgotten.
-	var said any
-	numbers := json.NewDecoder(bytes.NewReader(payload))
-	numbers.UseNumber() // sizes don't fit a float
-	if err := numbers.Decode(&said); err != nil {
-		return err
-	}
-	clean, err := json.Marshal(printableIn(said))
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(clean, reply)
+	return decode(payload, reply)
 }

@@ -122,6 +122,8 @@ func (c *Config) VaultFile() string {
 	return filepath.Join(c.Dir, c.Vault.Path, wire.VaultFile)
 }
 
+var errSmallVault = fmt.Errorf("a vault needs %d MiB at least", wire.MinVault>>20)
+
 // applyEnv applies the variables that say the same as keys of the files.
 func (c *Config) applyEnv(env func(string) string) error {
 	c.Name = first(env("TAZPOD_NAME"), c.Name)
@@ -135,13 +137,13 @@ func (c *Config) applyEnv(env func(string) string) error {
 		if text == "" {
 			continue
 		}
-		n, err := parseSize(text)
+		n, err := wire.ParseSize(text)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		*field = n
 	}
-	if c.Vault.Size < minVaultSize {
+	if c.Vault.Size < wire.MinVault {
 		return fmt.Errorf("TAZPOD_VAULT_SIZE: %w", errSmallVault)
 	}
 	return nil

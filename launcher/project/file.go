@@ -101,13 +101,13 @@ func (f *file) apply(c *Config) error {
 		if size.text == nil {
 			continue
 		}
-		n, err := parseSize(*size.text)
+		n, err := wire.ParseSize(*size.text)
 		if err != nil {
 			return wrap(key, err)
 		}
 		*size.to = n
 	}
-	if c.Vault.Size < minVaultSize {
+	if c.Vault.Size < wire.MinVault {
 		return wrap("vault.size", errSmallVault)
 	}
 	for key, path := range map[string]struct {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+
+	"github.com/tazzo/tazpod/init/wire"
 )
 
 // mayOnlyTighten checks a project's file against what the user would have
@@ -36,8 +38,8 @@ func (f *file) mayOnlyTighten(user *file) error {
 		if sizes[0] == nil || sizes[1] == nil {
 			continue
 		}
-		theirs, err := parseSize(*sizes[0])
-		own, ownErr := parseSize(*sizes[1])
+		theirs, err := wire.ParseSize(*sizes[0])
+		own, ownErr := wire.ParseSize(*sizes[1])
 		if err == nil && ownErr == nil && own > 0 && (theirs == 0 || theirs > own) { // apply tells of errors
 			return refuse(key, *sizes[0], "is more than your own file allows")
 		}

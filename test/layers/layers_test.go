@@ -21,7 +21,7 @@ var (
 	pod = []string{"cmd/tazpod-init", "init/control", "init/pid1", "init/ghost", "init/secrets", "init/vault", "init/vault/ext4",
 		"init/luks", "init/steps", "init/sys"}
 	host   = []string{"cmd/tazpod", "launcher/engine", "launcher/image", "launcher/project", "launcher/tree", "launcher/trust", "images"}
-	shared = []string{"launcher/dial", "launcher/term", "init/locked", "init/strict", "init/wire"}
+	shared = []string{"launcher/vault", "launcher/dial", "launcher/term", "init/locked", "init/strict", "init/wire"}
 )
 
 // dependencies are the modules that each program may link directly, with the

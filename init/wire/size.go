@@ -1,4 +1,4 @@
-package project
+package wire
 
 import (
 	"errors"
@@ -8,15 +8,11 @@ import (
 	"strings"
 )
 
-const minVaultSize = 16 << 20 // bytes; below it a header and an empty file system leave nothing
-
-var errSmallVault = fmt.Errorf("a vault needs %d MiB at least", minVaultSize>>20)
-
 // units are powers of 1024: k, kB and KiB all mean 1024 bytes, as for docker.
 const units = "kmgt"
 
-// parseSize reads a size in bytes, such as "256MiB", "2g" or "1048576".
-func parseSize(text string) (int64, error) {
+// ParseSize reads a size in bytes, such as "256MiB", "2g" or "1048576".
+func ParseSize(text string) (int64, error) {
 	s := strings.ToLower(strings.TrimSpace(text))
 	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
 	scale, ok := scaleOf(strings.TrimSpace(s[digits:]))

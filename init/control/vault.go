@@ -1,0 +1,441 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/vault"
+	"github.com/tazzo/tazpod/init/wire"
+)
+
+// vaultCommands are what a VaultRequest can ask for. Each asks for the passphrases
+// that it needs, and holds neither vault nor lock while people think: it tries the
+// passphrase, asks on, and opens once more for what it then does without asking.
+var vaultCommands = map[string]func(*dialogue) error{
+	wire.VaultCreate:      (*dialogue).create,
+	wire.VaultPasswd:      (*dialogue).passwd,
+	wire.VaultKeyList:     (*dialogue).keyList,
+	wire.VaultKeyAdd:      (*dialogue).keyAdd,
+	wire.VaultKeyRemove:   (*dialogue).keyRemove,
+	wire.VaultRecovery:    (*dialogue).recovery,
+	wire.VaultCheck:       (*dialogue).check,
+	wire.VaultGenerations: (*dialogue).generations,
+	wire.VaultRollback:    (*dialogue).rollback,
+	wire.VaultBackup:      (*dialogue).backup,
+	wire.VaultRestore:     (*dialogue).restore,
+	wire.VaultResize:      (*dialogue).resize,
+	wire.VaultExport:      (*dialogue).export,
+}
+
+var errOpen = errors.New("the vault is open")
+
+// elsewhere is what no change of keys reaches.
+const elsewhere = "Copies and backups of the vault still open with it."
+
+// vault runs one command on a channel of its own. ctx ends with the connection.
+func (s *server) vault(ctx context.Context, offer ssh.NewChannel) {
+	d := &dialogue{ctx: ctx, server: s, pod: s.pod}
+	if err := json.Unmarshal(offer.ExtraData(), &d.request); err != nil {
+		_ = offer.Reject(ssh.ConnectionFailed, "malformed request")
+		return
+	}
+	run, ok := vaultCommands[d.request.Command]
+	if !ok {
+		_ = offer.Reject(ssh.ConnectionFailed, "unknown command")
+		return
+	}
+	channel, requests, err := offer.Accept()
+	if err != nil {
+		return // the carrier is gone
+	}
+	defer channel.Close()
+	go ssh.DiscardRequests(requests)
+	d.channel, d.messages = channel, channel.Stderr()
+	start := time.Now()
+	err = run(d)
+	s.pod.log.Info().Str("event", "vault command").Str("command", d.request.Command).Dur("took", time.Since(start)).AnErr("error", err).Msg("")
+	if err != nil {
+		d.result.Code, d.result.Error, d.result.Hint = commandCode(err), err.Error(), hint(err)
+	}
+	_ = d.send(wire.VaultMessage{Done: &d.result}) // who is gone won't read it
+	_ = channel.CloseWrite()
+}
+
+// keys runs do on the vault's keys: on those of the open vault, or of one that is
+// unlocked for it without its files.
+func (d *dialogue) keys(pass *locked.Buffer, do func(*vault.Vault) error) error {
+	p := d.pod
+	p.gate.Lock()
+	defer p.gate.Unlock()
+	o, err := p.acquire()
+	if err != nil {
+		return err
+	}
+	if o != nil {
+		err := o.vault.Verify(d.ctx, pass)
+		if err == nil {
+			err = do(o.vault)
+		}
+		return errors.Join(err, p.release())
+	}
+	place, err := p.findVault(false)
+	if err != nil {
+		return err
+	}
+	defer place.Dir.Close()
+	v, err := vault.Unlock(d.ctx, place, pass)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(v), v.Close())
+}
+
+// closed runs do on the vault's directory while nobody can open the vault here.
+func (d *dialogue) closed(do func(vault.Place) error) error {
+	p := d.pod
+	p.gate.Lock()
+	defer p.gate.Unlock()
+	o, err := p.acquire()
+	if err != nil {
+		return err
+	}
+	if o != nil {
+		return errors.Join(errOpen, p.release())
+	}
+	place, err := p.findVault(true)
+	if err != nil {
+		return err
+	}
+	defer place.Dir.Close()
+	return do(place)
+}
+
+// content runs do on the open vault, which is opened for it if need be.
+func (d *dialogue) content(pass *locked.Buffer, do func(*opened) error) error {
+	l, notes, err := d.pod.unlock(d.ctx, pass, false)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		err = errors.Join(err, d.tell("tazpod: note: "+note))
+	}
+	if err == nil {
+		d.pod.mu.Lock()
+		o := d.pod.open
+		d.pod.mu.Unlock()
+		err = do(o)
+	}
+	return errors.Join(err, l.drop())
+}
+
+func nothing(*vault.Vault) error { return nil }
+
+// authorized asks for the passphrase and, once it has opened the vault, goes on
+// with it.
+func (d *dialogue) authorized(then func(pass *locked.Buffer) error) error {
+	var inner error
+	err := d.withPassphrase("Passphrase: ", func(pass *locked.Buffer) error {
+		if err := d.keys(pass, nothing); err != nil {
+			return err
+		}
+		inner = then(pass) // not again, whatever it says
+		return nil
+	})
+	return errors.Join(err, inner)
+}
+
+func (d *dialogue) create() error {
+	return d.closedAfter(func(place vault.Place) error {
+		exists, err := vault.Exists(place)
+		if err == nil && exists {
+			err = fmt.Errorf("%s: %w", d.pod.vaultPath(), vault.ErrExists)
+		}
+		return err
+	}, func(place vault.Place, pass *locked.Buffer) error {
+		size := d.request.Size
+		if size == 0 {
+			size = d.pod.config.VaultSize
+		}
+		return vault.Create(d.ctx, place, pass, size, d.cost())
+	})
+}
+
+// closedAfter checks, asks for a new passphrase, and then does it.
+func (d *dialogue) closedAfter(check func(vault.Place) error, do func(vault.Place, *locked.Buffer) error) error {
+	if err := d.closed(check); err != nil {
+		return err
+	}
+	if err := d.tell("Nobody can recover the passphrase: write it down."); err != nil {
+		return err
+	}
+	pass, err := d.newPassphrase("New passphrase: ")
+	if err != nil {
+		return err
+	}
+	defer pass.Destroy()
+	return d.closed(func(place vault.Place) error { return do(place, pass) })
+}
+
+func (d *dialogue) cost() vault.Cost { return vault.Cost{Time: time.Duration(d.request.Time)} }
+
+func (d *dialogue) passwd() error {
+	return d.authorized(func(old *locked.Buffer) error {
+		pass, err := d.newPassphrase("New passphrase: ")
+		if err != nil {
+			return err
+		}
+		defer pass.Destroy()
+		err = d.keys(old, func(v *vault.Vault) error {
+			slot, err := v.Slot(old)
+			if err != nil {
+				return err
+			}
+			return v.ChangeKey(d.ctx, slot, pass, d.cost())
+		})
+		if err == nil {
+			err = d.tell("The passphrase is changed, and earlier generations, which the old one opens, are removed.\n" + elsewhere)
+		}
+		return err
+	})
+}
+
+func (d *dialogue) keyList() error {
+	place, err := d.pod.findVault(false)
+	if err != nil {
+		return err
+	}
+	defer place.Dir.Close()
+	keys, err := vault.Keys(d.ctx, place)
+	for _, k := range keys {
+		row := wire.VaultKey{Number: k.Number, Label: k.Label, Added: stamp(k.Added), KDF: k.Cost()}
+		d.result.Keys = append(d.result.Keys, row)
+	}
+	return err
+}
+
+func (d *dialogue) keyAdd() error {
+	return d.authorized(func(old *locked.Buffer) error {
+		pass, err := d.newPassphrase("Additional passphrase: ")
+		if err != nil {
+			return err
+		}
+		defer pass.Destroy()
+		return d.keys(old, func(v *vault.Vault) error {
+			slot, err := v.AddKey(d.ctx, pass, d.request.Label, d.cost())
+			if err == nil {
+				err = d.tell("Keyslot " + strconv.Itoa(slot) + " is added.")
+			}
+			return err
+		})
+	})
+}
+
+func (d *dialogue) keyRemove() error {
+	slot := d.request.Number
+	return d.authorized(func(pass *locked.Buffer) error {
+		own := false
+		err := d.keys(pass, func(v *vault.Vault) error {
+			mine, err := v.Slot(pass)
+			own = mine == slot
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if own {
+			if err := d.confirm("Keyslot " + strconv.Itoa(slot) + " is that of the passphrase that you have just given. Remove it?"); err != nil {
+				return err
+			}
+		}
+		err = d.keys(pass, func(v *vault.Vault) error { return v.RemoveKey(d.ctx, slot) })
+		if err == nil {
+			err = d.tell("Keyslot " + strconv.Itoa(slot) + " is removed, and with it the earlier generations, which it opens.\n" + elsewhere)
+		}
+		return err
+	})
+}
+
+// recovery shows the code before it makes it one, so that nobody loses an earlier
+// code for one that was never seen.
+func (d *dialogue) recovery() error {
+	return d.authorized(func(pass *locked.Buffer) error {
+		code, err := vault.NewRecoveryCode()
+		if err != nil {
+			return err
+		}
+		defer code.Destroy()
+		if err := d.tell("This code will open the vault as the passphrase does. Write it down, and keep it where the passphrase isn't:"); err != nil {
+			return err
+		}
+		if _, err := d.channel.Write(code.Bytes()); err != nil {
+			return errLost
+		}
+		if err := d.send(wire.VaultMessage{Show: code.Len()}); err != nil {
+			return err
+		}
+		if err := d.confirm("Have you written it down? It isn't shown again, and an earlier code will open nothing any more."); err != nil {
+			return err
+		}
+		return d.keys(pass, func(v *vault.Vault) error { return v.SetRecovery(d.ctx, code, d.cost()) })
+	})
+}
+
+func (d *dialogue) check() error {
+	return d.withPassphrase("Passphrase: ", func(pass *locked.Buffer) error {
+		return d.keys(pass, func(v *vault.Vault) (err error) {
+			d.result.Checks, err = v.Check(d.ctx)
+			if err == nil && !wire.Fulfilled(d.result.Checks) {
+				d.result.Code = wire.ExitVault
+			}
+			return err
+		})
+	})
+}
+
+func (d *dialogue) generations() error {
+	place, err := d.pod.findVault(false)
+	if err != nil {
+		return err
+	}
+	defer place.Dir.Close()
+	list, err := vault.Generations(d.ctx, place)
+	for _, g := range list {
+		d.result.Generations = append(d.result.Generations, wire.VaultGeneration(g))
+	}
+	return err
+}
+
+func (d *dialogue) rollback() error {
+	if err := d.closed(func(vault.Place) error { return nil }); err != nil {
+		return err
+	}
+	n := strconv.Itoa(d.request.Number)
+	err := d.withPassphrase("Passphrase of generation "+n+": ", func(pass *locked.Buffer) error {
+		return d.closed(func(place vault.Place) error { return vault.Rollback(d.ctx, place, d.request.Number, pass) })
+	})
+	if err == nil {
+		err = d.tell("Generation " + n + " is the vault now; what was the vault is generation 1.")
+	}
+	return err
+}
+
+// backup saves what is open first, so that the copy has it.
+func (d *dialogue) backup() error {
+	o, err := d.pod.acquire()
+	if err != nil {
+		return err
+	}
+	if o != nil {
+		if err := errors.Join(o.save(), d.pod.release()); err != nil {
+			return err
+		}
+	}
+	place, err := d.pod.findVault(false)
+	if err != nil {
+		return err
+	}
+	defer place.Dir.Close()
+	if d.request.Header {
+		h, err := vault.BackupHeader(d.ctx, place)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		return d.give(h.Reader())
+	}
+	f, err := vault.Backup(place)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return d.give(f)
+}
+
+// give sends all of r, and its sum with the result.
+func (d *dialogue) give(r io.Reader) error {
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(d.channel, sum), r); err != nil {
+		return err
+	}
+	d.result.Sum = hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
+
+func (d *dialogue) restore() error {
+	exists := false
+	err := d.closed(func(place vault.Place) (err error) {
+		exists, err = vault.Exists(place)
+		if errors.Is(err, vault.ErrMissing) { // what a backup is for
+			err = nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	what, install := "vault", vault.Restore
+	if d.request.Header {
+		what, install = "header", vault.RestoreHeader
+	}
+	if exists {
+		if err := d.confirm("The present vault becomes generation 1. Put the backup's " + what + " in its place?"); err != nil {
+			return err
+		}
+	}
+	// Once: the file would have to come again.
+	return d.onePassphrase("Passphrase of the backup: ", func(pass *locked.Buffer) error {
+		return d.closed(func(place vault.Place) error {
+			if err := d.send(wire.VaultMessage{Send: true}); err != nil {
+				return err
+			}
+			return install(d.ctx, place, d.channel, d.request.Size, pass)
+		})
+	})
+}
+
+func (d *dialogue) resize() error {
+	return d.withPassphrase("Passphrase: ", func(pass *locked.Buffer) error {
+		return d.content(pass, func(o *opened) error { return o.resize(d.ctx, d.request.Size) })
+	})
+}
+
+func (d *dialogue) export() error {
+	to := strconv.Quote(d.request.To)
+	if err := d.confirm("This writes every secret of the vault in clear to " + to + ", where other programs can read it. Go on?"); err != nil {
+		return err
+	}
+	return d.authorized(func(pass *locked.Buffer) error {
+		if err := d.confirm("In clear, to " + to + ", for good. Are you sure?"); err != nil {
+			return err
+		}
+		return d.content(pass, func(o *opened) error {
+			sum := sha256.New()
+			err := vault.Export(d.ctx, o.tree, io.MultiWriter(d.channel, sum))
+			d.result.Sum = hex.EncodeToString(sum.Sum(nil))
+			return err
+		})
+	})
+}
+
+// commandCode is the exit code of a command about the vault.
+func commandCode(err error) int {
+	switch {
+	case errors.Is(err, errDeclined), errors.Is(err, vault.ErrSize), errors.Is(err, vault.ErrLabel), errors.Is(err, vault.ErrWeak),
+		errors.Is(err, vault.ErrNoGeneration), errors.Is(err, vault.ErrNoKeyslot):
+		return wire.ExitUsage
+	case errors.Is(err, errOpen), errors.Is(err, errEmpty), errors.Is(err, errMismatch), errors.Is(err, vault.ErrKeyExists),
+		errors.Is(err, vault.ErrLastKeyslot), errors.Is(err, vault.ErrNoRoom), errors.Is(err, vault.ErrFull):
+		return wire.ExitFailure
+	}
+	return exitCode(err)
+}

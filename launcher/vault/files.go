@@ -1,0 +1,117 @@
+package vault
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
+)
+
+func backup(c *kingpin.CmdClause) func(Front) (int, error) {
+	file := c.Arg("file", "Where to; it must not exist.").Required().String()
+	header := headerFlag(c)
+	return func(front Front) (int, error) {
+		request := wire.VaultRequest{Command: wire.VaultBackup, Header: *header}
+		err := newFile(*file, func(f *os.File) error {
+			_, err := visit(front, request, answers{}, dial.Desk{Source: dial.Nobody(), Out: f})
+			return err
+		})
+		if err == nil {
+			front.Tell("wrote " + *file)
+		}
+		return 0, err
+	}
+}
+
+func headerFlag(c *kingpin.CmdClause) *bool {
+	return c.Flag("header", "The header alone: for a vault whose own is damaged.").Bool()
+}
+
+// newFile makes a file that is whole, and on the disk, or isn't there. It never
+// replaces one.
+func newFile(path string, write func(*os.File) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Link(f.Name(), path)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return &UsageError{fmt.Errorf("%s exists: choose another name", path)}
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+func restore(c *kingpin.CmdClause) func(Front) (int, error) {
+	file := c.Arg("file", "A backup.").Required().String()
+	header := headerFlag(c)
+	flags := yesFlag(c)
+	return func(front Front) (int, error) {
+		f, err := os.Open(*file)
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return 0, err
+		}
+		if !info.Mode().IsRegular() || info.Size() == 0 {
+			return 0, &UsageError{fmt.Errorf("%s is no backup: it is empty, or no file", *file)}
+		}
+		request := wire.VaultRequest{Command: wire.VaultRestore, Header: *header, Size: info.Size()}
+		return done(visit(front, request, flags.get(), dial.Desk{In: bufio.NewReader(f)}))
+	}
+}
+
+func export(c *kingpin.CmdClause) func(Front) (int, error) {
+	dir := c.Arg("dir", "Where to; it must not exist, or be empty.").Required().String()
+	flags := yesFlag(c)
+	return func(front Front) (int, error) {
+		path, err := filepath.Abs(*dir)
+		if err != nil {
+			return 0, err
+		}
+		into, err := emptyDir(path)
+		if err != nil {
+			return 0, err
+		}
+		defer into.Close()
+		r, w := io.Pipe()
+		unpacked := make(chan error, 1)
+		go func() {
+			err := unpack(into, r)
+			r.CloseWithError(err)
+			unpacked <- err
+		}()
+		_, err = visit(front, wire.VaultRequest{Command: wire.VaultExport, To: path}, flags.get(), dial.Desk{Out: w})
+		w.CloseWithError(err)
+		if err = errors.Join(err, <-unpacked); err != nil {
+			return 0, errors.Join(err, emptied(into))
+		}
+		front.Tell("the vault's files are in " + path + ", in clear")
+		return 0, nil
+	}
+}
