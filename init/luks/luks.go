@@ -66,7 +66,7 @@ type Segment struct {
 
 // Read copies the header of the vault img and checks it. It wraps ErrNotLUKS,
 // ErrLUKS1, ErrTruncated, ErrDamaged or ErrUnsupported.
-func Read(ctx context.Context, img *os.File) (*Header, error) {
+func Read(ctx context.Context, img sys.Sparse) (*Header, error) {
 	info, err := img.Stat()
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func readPart(r io.ReaderAt, p []byte, offset int64) error {
 	return nil
 }
 
-func (h *Header) load(ctx context.Context, img *os.File, metadataSize int64) error {
+func (h *Header) load(ctx context.Context, img sys.Sparse, metadataSize int64) error {
 	if h.size < smallestVault {
 		return fmt.Errorf("%w: %d bytes", ErrTruncated, h.size)
 	}
@@ -194,7 +194,7 @@ func (h *Header) reload(ctx context.Context) error {
 
 // compare finds out whether cryptsetup mended the copy in RAM: it rewrites a
 // damaged copy of the metadata from the sound one as it loads a header.
-func (h *Header) compare(img *os.File, length int64) error {
+func (h *Header) compare(img io.ReaderAt, length int64) error {
 	was, is := make([]byte, length), make([]byte, length)
 	if err := errors.Join(readPart(img, was, 0), readPart(h.file, is, 0)); err != nil {
 		return err
@@ -211,13 +211,13 @@ func (h *Header) compare(img *os.File, length int64) error {
 
 // SameAs says whether img still begins with the header that was read from it or
 // written to it. Keyslots count: a passphrase changed by another tool shows.
-func (h *Header) SameAs(img *os.File) (bool, error) {
+func (h *Header) SameAs(img io.ReaderAt) (bool, error) {
 	sum, err := h.sum(img)
 	return sum == h.stored, err
 }
 
 // sum hashes the header as img has it.
-func (h *Header) sum(img *os.File) (sum [sha256.Size]byte, err error) {
+func (h *Header) sum(img io.ReaderAt) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	buffer := make([]byte, 64<<10)
 	for offset := int64(0); offset < h.Length; offset += int64(len(buffer)) {
@@ -248,7 +248,7 @@ func (h *Header) Clone() (*Header, error) {
 
 // WriteTo writes the header to the start of a new vault, which has only holes
 // there.
-func (h *Header) WriteTo(img *os.File) (err error) {
+func (h *Header) WriteTo(img io.WriterAt) (err error) {
 	if err := copyData(context.Background(), img, h.file, 0, h.Length); err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (h *Header) Reader() *io.SectionReader { return io.NewSectionReader(h.file,
 func (h *Header) Close() error { return h.file.Close() }
 
 // copyData copies [from, to) and leaves holes and pages of zeroes out.
-func copyData(ctx context.Context, dst, src *os.File, from, to int64) error {
+func copyData(ctx context.Context, dst io.WriterAt, src sys.Sparse, from, to int64) error {
 	const chunk, page = 256 << 10, 4096
 	buffer := make([]byte, min(chunk, max(0, to-from)))
 	return sys.EachData(ctx, src, from, to, func(offset, length int64) error {
@@ -275,15 +275,17 @@ func copyData(ctx context.Context, dst, src *os.File, from, to int64) error {
 				}
 				return err
 			}
-			for part := range slices.Chunk(buffer[:n], page) {
-				if !allZero(part) {
-					if _, err := dst.WriteAt(part, offset); err != nil {
-						return err
-					}
+			start := 0 // of pages that aren't all zero, to be written at once
+			for end := 0; start < n; end += page {
+				if end < n && !allZero(buffer[end:min(end+page, n)]) {
+					continue
 				}
-				offset += int64(len(part))
+				if _, err := dst.WriteAt(buffer[start:min(end, n)], offset+int64(start)); err != nil {
+					return err
+				}
+				start = end + page
 			}
-			length -= int64(n)
+			offset, length = offset+int64(n), length-int64(n)
 		}
 		return nil
 	})

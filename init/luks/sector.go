@@ -158,7 +158,7 @@ func (s *Sectors) sectors(p []byte, offset int64) error {
 // WriteRange encrypts [offset, offset+length) of the plain image src into the
 // segment of the vault dst. Both numbers are multiples of the sector size.
 // Every encrypted piece is shown to seen before it is overwritten by the next.
-func (c *Cipher) WriteRange(ctx context.Context, dst *os.File, segment Segment, src io.ReaderAt, offset, length int64, seen func(p []byte, offset int64)) error {
+func (c *Cipher) WriteRange(ctx context.Context, dst io.WriterAt, segment Segment, src io.ReaderAt, offset, length int64, seen func(p []byte, offset int64)) error {
 	buffer := make([]byte, min(length, 256<<10)) // encrypted in place: no plain text stays in it
 	for length > 0 {
 		if err := ctx.Err(); err != nil {
@@ -181,7 +181,7 @@ func (c *Cipher) WriteRange(ctx context.Context, dst *os.File, segment Segment, 
 
 // DecryptTo writes the plain segment of the vault src to dst, a file in RAM.
 // Holes stay holes: a sector that was never written has nothing to say.
-func (s *Sectors) DecryptTo(ctx context.Context, dst, src *os.File) error {
+func (s *Sectors) DecryptTo(ctx context.Context, dst *os.File, src sys.Sparse) error {
 	if err := dst.Truncate(s.segment.Size); err != nil {
 		return err
 	}

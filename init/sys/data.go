@@ -3,18 +3,28 @@ package sys
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// Sparse is a file that can have holes: an *os.File or a *File.
+type Sparse interface {
+	io.ReaderAt
+	syscall.Conn
+	Name() string
+	Stat() (os.FileInfo, error)
+}
 
 // EachData calls do for every range of f in [from, to) that isn't a hole, in
 // order (SEEK_DATA in lseek(2)): its cost follows the data, however large the
 // file says it is. A file system that keeps no record of holes has one range;
 // ramfs keeps none, but a page that is no data there has no memory either. It
 // moves f's offset, and ends with ctx. f must be open for reading.
-func EachData(ctx context.Context, f *os.File, from, to int64, do func(offset, length int64) error) error {
+func EachData(ctx context.Context, f Sparse, from, to int64, do func(offset, length int64) error) error {
 	var fs unix.Statfs_t
 	if err := Control(f, func(fd int) error { return unix.Fstatfs(fd, &fs) }); err != nil {
 		return pathError("fstatfs", f.Name(), err)
@@ -57,7 +67,7 @@ func EachData(ctx context.Context, f *os.File, from, to int64, do func(offset, l
 // too, and gives a hole that is read a page of memory for good. There a page has
 // memory exactly when it is resident. What lies behind the end of the file is a
 // hole.
-func eachResident(ctx context.Context, f *os.File, from, to int64, do func(offset, length int64) error) error {
+func eachResident(ctx context.Context, f Sparse, from, to int64, do func(offset, length int64) error) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -92,7 +102,7 @@ func eachResident(ctx context.Context, f *os.File, from, to int64, do func(offse
 }
 
 // mincore says in resident which pages of a range are (mincore(2)).
-func mincore(f *os.File, offset, length int64, resident []byte) error {
+func mincore(f Sparse, offset, length int64, resident []byte) error {
 	return Control(f, func(fd int) error {
 		view, err := unix.Mmap(fd, offset, int(length), unix.PROT_READ, unix.MAP_SHARED)
 		if err != nil {

@@ -3,6 +3,7 @@ package sys
 import (
 	"os"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +23,7 @@ func Memfd(name string) (*os.File, error) {
 func FdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // Control runs do with f's descriptor, which stays open meanwhile.
-func Control(f *os.File, do func(fd int) error) error {
+func Control(f syscall.Conn, do func(fd int) error) error {
 	c, err := f.SyscallConn()
 	if err != nil {
 		return err

@@ -173,7 +173,7 @@ func Attach(mount, target *os.File) error {
 		unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
 }
 
-// IsMountPoint tells whether f, a directory, is the root of a mount.
+// IsMountPoint tells whether f is the root of a mount.
 func IsMountPoint(f *os.File) (bool, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, 0, &st); err != nil {

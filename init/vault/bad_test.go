@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/test/need"
 	"golang.org/x/sys/unix"
@@ -150,7 +151,7 @@ func TestCreateRefuses(t *testing.T) {
 // A file that appears while a vault is being made wins.
 func TestCreateNeverReplaces(t *testing.T) {
 	p := place(t)
-	atStep(t, "rename", func() error { return os.WriteFile(vaultPath(p), []byte("mine"), 0o600) })
+	before(t, "rename to", func(*sys.Op) error { return os.WriteFile(vaultPath(p), []byte("mine"), 0o600) })
 	if err := Create(context.Background(), p, secret(t, "pass"), testSize, Cost{}); !errors.Is(err, ErrExists) {
 		t.Errorf("Create() = %v; want %v", err, ErrExists)
 	}

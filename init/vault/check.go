@@ -78,7 +78,7 @@ func (v *Vault) checkKeys() wire.Check {
 }
 
 // inspect looks at the data behind a header: their seal, and the file system.
-func inspect(ctx context.Context, img *os.File, h *luks.Header, key *locked.Buffer) ([]wire.Check, error) {
+func inspect(ctx context.Context, img *sys.File, h *luks.Header, key *locked.Buffer) ([]wire.Check, error) {
 	cipher, err := luks.NewCipher(key, h.Segment.SectorSize)
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ const fileSystem = "file system" // the row of checkFiles
 
 // checkFiles runs e2fsck on a copy in RAM. A journal that another program left is
 // replayed there first.
-func checkFiles(ctx context.Context, img *os.File, plain *luks.Sectors) (row wire.Check, err error) {
+func checkFiles(ctx context.Context, img *sys.File, plain *luks.Sectors) (row wire.Check, err error) {
 	row = wire.Check{Promise: "P5", Name: fileSystem, OK: true}
 	image, err := decrypted(ctx, img, plain)
 	if err != nil {
@@ -137,7 +137,7 @@ func checkFiles(ctx context.Context, img *os.File, plain *luks.Sectors) (row wir
 
 // decrypted is the file system as a file in RAM, which the caller zeroes and
 // closes. It refuses what memory doesn't suffice for.
-func decrypted(ctx context.Context, img *os.File, plain *luks.Sectors) (*os.File, error) {
+func decrypted(ctx context.Context, img *sys.File, plain *luks.Sectors) (*os.File, error) {
 	info, err := img.Stat()
 	if err != nil {
 		return nil, err

@@ -108,20 +108,17 @@ func create(ctx context.Context, p Place, pass *locked.Buffer, size int64, cost 
 	// look failed that is there.
 	defer func() { _, _ = sys.Zero(image), image.Close() }()
 	d := &draft{place: p, header: header, key: key, size: size}
-	err = hooked(steps.List{
+	err = steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
 		{Name: "write", Do: func() error { return d.write(ctx, image) }},
 		{Name: "sync", Do: d.sync},
 		{Name: "verify", Do: func() error { return d.verify(ctx, root) }},
 		{Name: "rename", Do: d.publish},
-	}).Do()
+	}.Do()
 	if err != nil {
 		return err
 	}
 	defer d.file.Close() // synced before
-	if err := hook("publish"); err != nil {
-		return err
-	}
 	return p.sync()
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/vault/ext4"
 	"github.com/tazzo/tazpod/init/wire"
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ import (
 type draft struct {
 	place  Place
 	name   string
-	file   *os.File
+	file   *sys.File
 	header *luks.Header // its own; the vault's once it is published
 	key    *locked.Buffer
 	size   int64 // bytes, of the file
@@ -34,7 +35,10 @@ func (d *draft) create() error {
 		return err
 	}
 	d.file = f
-	return f.Truncate(d.size)
+	if err := f.Truncate(d.size); err != nil {
+		return errors.Join(err, d.discard())
+	}
+	return nil
 }
 
 // randomName is a part of a name that nobody can have thought of.
@@ -99,7 +103,7 @@ func (d *draft) sync() error {
 	if err := d.file.Sync(); err != nil {
 		return err
 	}
-	_ = unix.Fadvise(int(d.file.Fd()), 0, 0, unix.FADV_DONTNEED) // only advice
+	d.file.Uncache()
 	return nil
 }
 
@@ -138,18 +142,18 @@ func (d *draft) replace() error { return d.place.rename(d.name, wire.VaultFile) 
 
 // publish makes it the vault where there is none: ErrExists if there is.
 func (d *draft) publish() error {
-	fd := d.place.fd()
-	err := unix.Renameat2(fd, d.name, fd, wire.VaultFile, unix.RENAME_NOREPLACE)
+	dir := d.place.dir()
+	err := dir.RenameNew(d.name, wire.VaultFile)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // the file system can't
-		if err = unix.Linkat(fd, d.name, fd, wire.VaultFile, 0); err == nil {
+		if err = dir.Link(d.name, wire.VaultFile); err == nil {
 			err = d.place.remove(d.name)
 		}
 	}
 	if errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("%s: %w", d.place.path(wire.VaultFile), ErrExists)
 	}
-	return d.place.fail("rename to", wire.VaultFile, err)
+	return named(err)
 }
 
 // stamp describes the file as it is now.
-func (d *draft) stamp() (stamp, error) { return regular(d.file) }
+func (d *draft) stamp() (stamp, error) { return regular(d.file.File) }

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -90,7 +91,7 @@ func (p Place) rotate(ctx context.Context) error {
 		case err != nil && !errors.Is(err, os.ErrNotExist):
 			errs = append(errs, err)
 		case err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG:
-			errs = append(errs, p.fail("keep as", generation(n), ErrNotAFile))
+			errs = append(errs, fmt.Errorf("%s: %w", p.path(generation(n)), ErrNotAFile))
 		case err == nil && len(names) == 0 && st.Dev == now.Dev && st.Ino == now.Ino:
 			return nil // kept before, by a save that went no further
 		default:
@@ -111,14 +112,14 @@ func (p Place) rotate(ctx context.Context) error {
 // keepAs gives the generation on disk another name, or a copy where the file
 // system has no hard links. It never replaces a file.
 func (p Place) keepAs(ctx context.Context, name string) error {
-	err := unix.Linkat(p.fd(), wire.VaultFile, p.fd(), name, 0)
+	err := p.dir().Link(wire.VaultFile, name)
 	switch {
 	case errors.Is(err, unix.ENOENT): // there is nothing to keep
 		return nil
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EMLINK):
 		return p.copyAs(ctx, name)
 	}
-	return p.fail("keep as", name, err)
+	return named(err)
 }
 
 func (p Place) copyAs(ctx context.Context, to string) error {
@@ -153,7 +154,7 @@ func (p Place) copyAs(ctx context.Context, to string) error {
 }
 
 // copyData copies what isn't a hole in [from, to).
-func copyData(ctx context.Context, dst, src *os.File, from, to int64) error {
+func copyData(ctx context.Context, dst, src *sys.File, from, to int64) error {
 	const chunk = 8 << 20 // bytes, between looks at ctx
 	return sys.EachData(ctx, src, from, to, func(offset, length int64) error {
 		for length > 0 {
@@ -183,13 +184,7 @@ func (p Place) sweep() {
 
 // beside lists the files that are named after the vault.
 func (p Place) beside() ([]string, error) {
-	fd, err := unix.Openat(p.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, p.fail("open", "", err)
-	}
-	dir := os.NewFile(uintptr(fd), p.Dir.Name())
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	names, err := p.dir().Names()
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, wire.VaultFile+".") })
 	slices.Sort(names)
 	return names, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
 	"golang.org/x/sys/unix"
 )
@@ -136,10 +137,10 @@ func TestNotParked(t *testing.T) {
 	p := copyVault(t, soundVault(t))
 	v := mustOpen(t, p)
 	write(t, v.tree, "new", "content")
-	for _, step := range saveSteps {
-		atStep(t, step, func() error { return unix.EIO })
+	for _, call := range []string{"create", "write", "sync", "read", "open", "rename to"} {
+		before(t, call, func(*sys.Op) error { return unix.EIO })
 		if _, err := v.Save(context.Background()); errors.Is(err, ErrParked) || !errors.Is(err, unix.EIO) {
-			t.Errorf("Save() that fails at %s = %v", step, err)
+			t.Errorf("Save() that fails at %s = %v", call, err)
 		}
 	}
 }

@@ -137,9 +137,6 @@ func (v *Vault) ChangeKey(ctx context.Context, slot int, pass *locked.Buffer, co
 		}
 		return added, h.RemoveKey(ctx, slot)
 	})
-	if err == nil {
-		v.verifiers.forget(slot)
-	}
 	return err
 }
 
@@ -149,9 +146,6 @@ func (v *Vault) RemoveKey(ctx context.Context, slot int) error {
 	_, err := v.changeKeys(ctx, true, func(h *luks.Header) (int, error) {
 		return noSlot, h.RemoveKey(ctx, slot)
 	})
-	if err == nil {
-		v.verifiers.forget(slot)
-	}
 	return err
 }
 

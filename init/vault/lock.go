@@ -17,12 +17,12 @@ import (
 const lockFile = "vault.lock"
 
 // takeLock returns the locked file; closing it, or dying, releases the lock.
-func (p Place) takeLock() (*os.File, error) {
+func (p Place) takeLock() (*sys.File, error) {
 	f, err := p.openLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock the vault: %w", err)
 	}
-	err = sys.Lock(f)
+	err = sys.Lock(f.File)
 	switch {
 	case errors.Is(err, sys.ErrLocked):
 		defer f.Close()
@@ -41,7 +41,7 @@ func (p Place) takeLock() (*os.File, error) {
 	return f, nil
 }
 
-func (p Place) openLock() (*os.File, error) {
+func (p Place) openLock() (*sys.File, error) {
 	f, err := p.create(lockFile)
 	if !errors.Is(err, os.ErrExist) {
 		return f, err
@@ -49,35 +49,29 @@ func (p Place) openLock() (*os.File, error) {
 	if f, err = p.open(lockFile, unix.O_RDWR); err != nil {
 		return nil, err
 	}
-	_, err = regular(f)
-	if err == nil {
-		err = singleName(f)
-	}
-	if err != nil {
+	if err := plain(f.File); err != nil {
 		f.Close()
-		return nil, p.fail("open", lockFile, err)
+		return nil, &os.PathError{Op: "open", Path: p.path(lockFile), Err: err}
 	}
 	return f, nil
 }
 
-// singleName refuses a file with other names: it could be any file of the
-// vault's owner, and it will be written to.
-func singleName(f *os.File) error {
-	return sys.Control(f, func(fd int) error {
-		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil {
-			return err
-		}
-		if st.Nlink > 1 {
-			return errors.New("it has several names")
-		}
-		return nil
-	})
+// plain refuses a file with other names: it could be any file of the vault's
+// owner, and it will be written to.
+func plain(f *os.File) error {
+	if _, err := regular(f); err != nil {
+		return err
+	}
+	st, err := sys.Stat(f)
+	if err == nil && st.Nlink > 1 {
+		err = errors.New("it has several names")
+	}
+	return err
 }
 
 // sign says who has the lock, for people. That it can't, on a full disk say, is
 // no reason not to open.
-func (p Place) sign(f *os.File) {
+func (p Place) sign(f *sys.File) {
 	name := p.Pod
 	if name == "" {
 		name, _ = os.Hostname()
@@ -88,7 +82,7 @@ func (p Place) sign(f *os.File) {
 }
 
 // holder reads what sign wrote, as something that may be printed.
-func holder(f *os.File) string {
+func holder(f io.ReaderAt) string {
 	line := make([]byte, 80)
 	n, err := f.ReadAt(line, 0)
 	if err != nil && err != io.EOF {
@@ -103,7 +97,7 @@ func holder(f *os.File) string {
 	}, name)
 }
 
-func unlock(f *os.File) error {
+func unlock(f *sys.File) error {
 	_ = f.Truncate(0) // only for people
 	return f.Close()
 }

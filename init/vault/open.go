@@ -19,7 +19,7 @@ import (
 // vault's lock until Close. tree must stay open as long; on an error it may
 // hold a part of the files.
 func Open(ctx context.Context, p Place, pass *locked.Buffer, tree *os.File) (*Vault, error) {
-	return p.withLock(ctx, pass, func(v *Vault, img *os.File) error {
+	return p.withLock(ctx, pass, func(v *Vault, img *sys.File) error {
 		v.tree = tree
 		return v.fill(ctx, img)
 	})
@@ -28,11 +28,11 @@ func Open(ctx context.Context, p Place, pass *locked.Buffer, tree *os.File) (*Va
 // Unlock is Open without files: what it returns takes commands about keys, and
 // must not be saved.
 func Unlock(ctx context.Context, p Place, pass *locked.Buffer) (*Vault, error) {
-	return p.withLock(ctx, pass, func(*Vault, *os.File) error { return nil })
+	return p.withLock(ctx, pass, func(*Vault, *sys.File) error { return nil })
 }
 
 // withLock takes the lock and the volume key, and lets go of them if fill fails.
-func (p Place) withLock(ctx context.Context, pass *locked.Buffer, fill func(*Vault, *os.File) error) (*Vault, error) {
+func (p Place) withLock(ctx context.Context, pass *locked.Buffer, fill func(*Vault, *sys.File) error) (*Vault, error) {
 	lock, err := p.takeLock()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (p Place) withLock(ctx context.Context, pass *locked.Buffer, fill func(*Vau
 	return v, nil
 }
 
-func (v *Vault) open(ctx context.Context, pass *locked.Buffer, fill func(*Vault, *os.File) error) error {
+func (v *Vault) open(ctx context.Context, pass *locked.Buffer, fill func(*Vault, *sys.File) error) error {
 	img, now, err := v.place.openVault()
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (v *Vault) open(ctx context.Context, pass *locked.Buffer, fill func(*Vault,
 }
 
 // fill loads the files, and notes what they are like now.
-func (v *Vault) fill(ctx context.Context, img *os.File) (err error) {
+func (v *Vault) fill(ctx context.Context, img *sys.File) (err error) {
 	if err := v.load(ctx, img); err != nil {
 		return fmt.Errorf("%s: %w", img.Name(), classify(err))
 	}
@@ -81,7 +81,7 @@ func (v *Vault) fill(ctx context.Context, img *os.File) (err error) {
 }
 
 // unlock gets the volume key.
-func (v *Vault) unlock(ctx context.Context, img *os.File, pass *locked.Buffer) (err error) {
+func (v *Vault) unlock(ctx context.Context, img *sys.File, pass *locked.Buffer) (err error) {
 	if v.header, err = luks.Read(ctx, img); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func unlockHeader(ctx context.Context, h *luks.Header, pass *locked.Buffer) (*lo
 }
 
 // load extracts the files.
-func (v *Vault) load(ctx context.Context, img *os.File) error {
+func (v *Vault) load(ctx context.Context, img *sys.File) error {
 	cipher, err := luks.NewCipher(v.key, v.header.Segment.SectorSize)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (v *Vault) load(ctx context.Context, img *os.File) error {
 
 // loadReplayed extracts from a copy in RAM on which e2fsck has finished what
 // another program was in the middle of.
-func (v *Vault) loadReplayed(ctx context.Context, plain *luks.Sectors, img *os.File) (err error) {
+func (v *Vault) loadReplayed(ctx context.Context, plain *luks.Sectors, img *sys.File) (err error) {
 	image, err := decrypted(ctx, img, plain)
 	if err != nil {
 		return err

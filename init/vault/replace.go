@@ -11,6 +11,7 @@ import (
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/luks"
 	"github.com/tazzo/tazpod/init/steps"
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
 	"golang.org/x/sys/unix"
 )
@@ -39,8 +40,8 @@ func Rollback(ctx context.Context, p Place, n int, pass *locked.Buffer) error {
 		return err
 	}
 	defer img.Close()
-	if _, err := regular(img); err != nil {
-		return p.fail("open", generation(n), err)
+	if _, err := regular(img.File); err != nil {
+		return fmt.Errorf("%s: %w", img.Name(), err)
 	}
 	if err := fit(ctx, img, pass); err != nil {
 		return fmt.Errorf("%s: %w", img.Name(), classify(err))
@@ -57,16 +58,16 @@ func Rollback(ctx context.Context, p Place, n int, pass *locked.Buffer) error {
 
 // exchange swaps two names in one step, or renames where there is but one.
 func (p Place) exchange(from, to string) error {
-	err := unix.Renameat2(p.fd(), from, p.fd(), to, unix.RENAME_EXCHANGE)
+	err := p.dir().Exchange(from, to)
 	if errors.Is(err, unix.ENOENT) {
 		return p.rename(from, to)
 	}
-	return p.fail("swap "+from+" with", to, err)
+	return named(err)
 }
 
 // fit tells whether img is a vault that pass opens and whose file system is sound.
 // A broken seal is no reason to refuse what can be read: opening it tells.
-func fit(ctx context.Context, img *os.File, pass *locked.Buffer) error {
+func fit(ctx context.Context, img *sys.File, pass *locked.Buffer) error {
 	h, err := luks.Read(ctx, img)
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func fit(ctx context.Context, img *os.File, pass *locked.Buffer) error {
 
 // Backup opens the vault as it is on disk, a complete generation whatever is saved
 // meanwhile.
-func Backup(p Place) (*os.File, error) {
+func Backup(p Place) (*sys.File, error) {
 	img, _, err := p.openVault()
 	return img, err
 }
@@ -159,27 +160,24 @@ func (p Place) install(ctx context.Context, size, write func(*draft) error, pass
 	if err := size(d); err != nil {
 		return err
 	}
-	err = hooked(steps.List{
+	err = steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
 		{Name: "write", Do: func() error { return write(d) }},
 		{Name: "sync", Do: d.sync},
 		{Name: "verify", Do: func() error { return classify(fit(ctx, d.file, pass)) }},
 		{Name: "keep", Do: func() error { return p.rotate(ctx) }},
 		{Name: "rename", Do: d.replace},
-	}).Do()
+	}.Do()
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", p.path(wire.VaultFile), err)
 	}
 	defer d.file.Close() // synced before
-	if err := hook("publish"); err != nil {
-		return err
-	}
 	return p.sync()
 }
 
 // receive writes size bytes of r to f, a fresh file of that length at least, and
 // leaves out pages of zeroes. Fewer are io.ErrUnexpectedEOF.
-func receive(f *os.File, r io.Reader, size int64) error {
+func receive(f *sys.File, r io.Reader, size int64) error {
 	buffer := make([]byte, 64*pageSize)
 	for offset := int64(0); offset < size; {
 		p := buffer[:min(int64(len(buffer)), size-offset)]

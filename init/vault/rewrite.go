@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/tazzo/tazpod/init/luks"
 	"github.com/tazzo/tazpod/init/steps"
@@ -41,7 +40,7 @@ func (v *Vault) rewrite(ctx context.Context, forget bool, change func(*luks.Head
 	}
 	defer img.Close()
 	d := &draft{place: v.place, header: header, key: v.key, size: v.onDisk.size}
-	list := steps.List{
+	err = steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
 		{Name: "copy", Do: func() error { return d.copy(ctx, img) }},
 		{Name: "sync", Do: d.sync},
@@ -54,14 +53,12 @@ func (v *Vault) rewrite(ctx context.Context, forget bool, change func(*luks.Head
 			return v.keep(ctx)
 		}},
 		{Name: "rename", Do: d.replace},
-	}
-	if err := hooked(list).Do(); err != nil {
+	}.Do()
+	if err != nil {
 		return errors.Join(err, header.Close())
 	}
 	err = v.adopt(d)
-	if hookErr := hook("publish"); hookErr != nil {
-		return errors.Join(err, hookErr)
-	}
+	v.verifiers.keep(d.header.Keyslots()) // whatever comes now, the others open nothing
 	err = errors.Join(err, v.place.sync())
 	if err == nil && forget {
 		err = v.place.forgetGenerations()
@@ -78,7 +75,7 @@ func (v *Vault) adopt(d *draft) error {
 }
 
 // copy fills the draft with the data of img, behind a header of its own.
-func (d *draft) copy(ctx context.Context, img *os.File) error {
+func (d *draft) copy(ctx context.Context, img *sys.File) error {
 	if err := copyData(ctx, d.file, img, d.header.Length, d.size); err != nil {
 		return err
 	}
@@ -87,7 +84,7 @@ func (d *draft) copy(ctx context.Context, img *os.File) error {
 
 // verifyCopy reads the draft back from disk: its header must be the one that was
 // meant, and its data those of img.
-func (d *draft) verifyCopy(ctx context.Context, img *os.File) error {
+func (d *draft) verifyCopy(ctx context.Context, img *sys.File) error {
 	header, err := luks.Read(ctx, d.file)
 	if err != nil {
 		return err

@@ -35,9 +35,6 @@ import (
 // next one is compared with. mke2fs never sees the tree itself, whose owner could
 // swap names under it: it runs as root and trusts what it reads.
 
-// hook is called before each step; tests fail or die there.
-var hook = func(step string) error { return nil }
-
 // Changed says whether the tree differs from what is on disk, by metadata: it
 // is cheap and misses writes through a shared mapping, which Save finds.
 func (v *Vault) Changed() (bool, error) {
@@ -139,7 +136,7 @@ func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, d *draft, befor
 
 // steps are the part of a save that touches the disk.
 func (v *Vault) steps(ctx context.Context, d *draft, image, tree *os.File) steps.List {
-	return hooked(steps.List{
+	return steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
 		{Name: "write", Do: func() error { return d.write(ctx, image) }},
 		{Name: "sync", Do: d.sync},
@@ -147,20 +144,7 @@ func (v *Vault) steps(ctx context.Context, d *draft, image, tree *os.File) steps
 		{Name: "check", Do: func() error { return v.park(d, v.check()) }},
 		{Name: "keep", Do: func() error { return v.keep(ctx) }},
 		{Name: "rename", Do: func() error { return v.park(d, d.replace()) }},
-	})
-}
-
-// hooked lets tests in before each step.
-func hooked(list steps.List) steps.List {
-	for i, s := range list {
-		list[i].Do = func() error {
-			if err := hook(s.Name); err != nil {
-				return err
-			}
-			return s.Do()
-		}
 	}
-	return list
 }
 
 // check refuses to replace anything but the generation that we know: a save by
@@ -188,12 +172,7 @@ func (v *Vault) published(d *draft, digest [sha256.Size]byte, used int64, before
 	v.state.Lock()
 	v.info.Saved, v.info.Used, v.info.Size = time.Now(), used, v.onDisk.size
 	v.state.Unlock()
-	if hookErr := hook("publish"); hookErr != nil {
-		err = errors.Join(err, hookErr)
-	} else {
-		err = errors.Join(err, v.place.sync())
-	}
-	if err != nil {
+	if err = errors.Join(err, v.place.sync()); err != nil {
 		v.digest, v.clean = [sha256.Size]byte{}, fingerprint{} // so that it is tried again
 	}
 	return err

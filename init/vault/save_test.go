@@ -5,120 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tazzo/tazpod/init/luks"
 	"golang.org/x/sys/unix"
 )
-
-// saveSteps are the names that hook is called with in a save, in order.
-var saveSteps = []string{"create", "write", "sync", "verify", "check", "keep", "rename", "publish"}
-
-// atStep runs do before a step until the test ends.
-func atStep(t testing.TB, step string, do func() error) {
-	t.Helper()
-	hook = func(name string) error {
-		if name == step {
-			return do()
-		}
-		return nil
-	}
-	t.Cleanup(func() { hook = func(string) error { return nil } })
-}
-
-func TestSaveFailsAtEachStep(t *testing.T) {
-	sound := soundVault(t)
-	boom := errors.New("boom")
-	for _, step := range saveSteps {
-		t.Run(step, func(t *testing.T) {
-			p := copyVault(t, sound)
-			v := mustOpen(t, p)
-			write(t, v.tree, "new", "content")
-			atStep(t, step, func() error { return boom })
-			if saved, err := v.Save(context.Background()); saved && step != "publish" || !errors.Is(err, boom) {
-				t.Fatalf("Save() = %v, %v; want %v", saved, err, boom)
-			}
-			noLitter(t, p)
-			if after, _ := os.ReadFile(vaultPath(p)); (string(after) == string(sound)) == (step == "publish") {
-				t.Errorf("the vault is the old one: %v", string(after) == string(sound))
-			}
-			if changed, err := v.Changed(); !changed || err != nil {
-				t.Errorf("Changed() = %v, %v; want true", changed, err)
-			}
-			hook = func(string) error { return nil }
-			mustSave(t, v, true)
-			v.Close()
-			if got := read(t, mustOpen(t, p).tree, "new"); got != "content" {
-				t.Errorf("new = %q; want content", got)
-			}
-		})
-	}
-}
-
-const killEnv = "TAZPOD_TEST_KILL"
-
-// TestKillHelper is the process that TestKilledAtEachStep kills.
-func TestKillHelper(t *testing.T) {
-	step, dir, ok := strings.Cut(os.Getenv(killEnv), ":")
-	if !ok {
-		return // an ordinary run
-	}
-	hook = func(name string) error {
-		if name == step {
-			return unix.Kill(os.Getpid(), unix.SIGKILL)
-		}
-		return nil
-	}
-	tree, err := os.Open(filepath.Join(dir, "tree")) // not a temporary one: nobody would remove it
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := Open(context.Background(), placeIn(t, dir), secret(t, "pass"), tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, v.tree, "file", "new")
-	mustSave(t, v, true)
-	t.Fatal("not killed")
-}
-
-// Killed anywhere, a vault is the old or the new generation, whole, and the next
-// opening needs no help.
-func TestKilledAtEachStep(t *testing.T) {
-	sound := soundVault(t)
-	for _, step := range saveSteps {
-		t.Run(step, func(t *testing.T) {
-			p := copyVault(t, sound)
-			if err := os.Mkdir(p.path("tree"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(os.Args[0], "-test.run=^TestKillHelper$")
-			cmd.Env = append(os.Environ(), killEnv+"="+step+":"+p.Dir.Name())
-			out, err := cmd.CombinedOutput()
-			if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGKILL {
-				t.Fatalf("helper: %v\n%s", err, out)
-			}
-			v := mustOpen(t, p)
-			noLitter(t, p)
-			got := read(t, v.tree, "file")
-			if isNew := step == "publish"; isNew != (got == "new") || !isNew && !strings.HasPrefix(got, "content") {
-				t.Errorf("file = %.20q", got)
-			}
-			if v.Info().Seal != SealIntact {
-				t.Errorf("seal is %s", v.Info().Seal)
-			}
-			write(t, v.tree, "file", "newer")
-			mustSave(t, v, true)
-		})
-	}
-}
 
 func TestGenerations(t *testing.T) {
 	p := copyVault(t, soundVault(t))

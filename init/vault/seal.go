@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"hash"
 	"io"
-	"os"
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/luks"
@@ -107,7 +106,7 @@ func (s *sealer) token() sealToken {
 }
 
 // checkSeal compares a vault with its seal, reading all of it but holes.
-func checkSeal(ctx context.Context, img *os.File, h *luks.Header, key *locked.Buffer, plain io.ReaderAt) (Seal, error) {
+func checkSeal(ctx context.Context, img sys.Sparse, h *luks.Header, key *locked.Buffer, plain io.ReaderAt) (Seal, error) {
 	var want sealToken
 	found, err := h.Token(sealKind, &want)
 	if err != nil || !found {
@@ -132,7 +131,7 @@ func checkSeal(ctx context.Context, img *os.File, h *luks.Header, key *locked.Bu
 
 // addAll hashes a whole segment. Holes begin and end where the file system
 // likes, so that each range is widened to whole blocks, none of them twice.
-func (s *sealer) addAll(ctx context.Context, img *os.File, segment luks.Segment) error {
+func (s *sealer) addAll(ctx context.Context, img sys.Sparse, segment luks.Segment) error {
 	buffer := make([]byte, 64*sealBlock)
 	next := int64(0)
 	return sys.EachData(ctx, img, segment.Offset, segment.Offset+segment.Size, func(offset, length int64) error {

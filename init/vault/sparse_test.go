@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/vault/ext4"
 	"golang.org/x/sys/unix"
 )
@@ -240,7 +241,7 @@ func TestCreateLeavesNothing(t *testing.T) {
 	p := place(t)
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
-	atStep(t, "create", func() error {
+	before(t, "create", func(*sys.Op) error {
 		names, err := os.ReadDir(temporary)
 		if len(names) > 0 {
 			t.Errorf("%s is there while a vault is made", names[0])

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/vault/ext4"
 	"github.com/tazzo/tazpod/init/wire"
 )
@@ -45,7 +46,7 @@ func (p Place) ids() ext4.IDMap { return ext4.IDMap{Disk: wire.UserID, Tree: p.T
 type Vault struct {
 	place     Place
 	tree      *os.File
-	lock      *os.File
+	lock      *sys.File
 	verifiers verifiers
 
 	saving sync.Mutex // held by what uses the fields below

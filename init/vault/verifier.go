@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/luks"
 	"golang.org/x/crypto/argon2"
 )
 
@@ -120,21 +121,27 @@ func (l *verifiers) count() int {
 
 // add takes v over, in the place of what is known of its keyslot.
 func (l *verifiers) add(v *verifier) {
-	l.forget(v.slot)
+	l.drop(func(slot int) bool { return slot == v.slot })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known = append(l.known, v)
 }
 
-// forget destroys what is known of a keyslot.
-func (l *verifiers) forget(slot int) {
+// keep forgets the passphrases of all but these keyslots.
+func (l *verifiers) keep(slots []luks.Keyslot) {
+	l.drop(func(slot int) bool {
+		return !slices.ContainsFunc(slots, func(k luks.Keyslot) bool { return k.Number == slot })
+	})
+}
+
+func (l *verifiers) drop(which func(slot int) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known = slices.DeleteFunc(l.known, func(v *verifier) bool {
-		if v.slot == slot {
+		if which(v.slot) {
 			v.destroy()
 		}
-		return v.slot == slot
+		return which(v.slot)
 	})
 }
 
