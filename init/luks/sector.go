@@ -12,16 +12,14 @@ import (
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/sys"
-	"golang.org/x/crypto/xts"
 )
 
 // Cipher is aes-xts-plain64 over the sectors of a segment, as dm-crypt does it:
 // the IV is the number of the sector's first 512-byte unit, at every sector
 // size. It may be used by several goroutines at once, until Destroy.
 type Cipher struct {
-	xts    *xts.Cipher
-	blocks []cipher.Block
-	sector int64 // bytes
+	data, tweak cipher.Block // by the two halves of the key
+	sector      int64        // bytes
 }
 
 // ivUnit is what plain64 counts (drivers/md/dm-crypt.c, without iv_large_sectors).
@@ -29,41 +27,36 @@ const ivUnit = 512 // bytes
 
 // NewCipher expands key, which it doesn't keep. The caller destroys the cipher.
 func NewCipher(key *locked.Buffer, sectorSize int) (*Cipher, error) {
-	c := &Cipher{sector: int64(sectorSize)}
-	var err error
-	c.xts, err = xts.NewCipher(func(half []byte) (cipher.Block, error) {
-		b, err := aes.NewCipher(half)
-		c.blocks = append(c.blocks, b)
-		return b, err
-	}, key.Bytes())
+	half := key.Len() / 2
+	data, err := aes.NewCipher(key.Bytes()[:half])
 	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	tweak, err := aes.NewCipher(key.Bytes()[half:])
+	if err != nil {
+		zeroBlock(data)
+		return nil, err
+	}
+	return &Cipher{data, tweak, int64(sectorSize)}, nil
 }
 
 // Encrypt and Decrypt work on whole sectors in place. offset is in bytes from
 // the segment's start, a multiple of the sector size like len(p).
-func (c *Cipher) Encrypt(p []byte, offset int64) { c.each(p, offset, c.xts.Encrypt) }
+func (c *Cipher) Encrypt(p []byte, offset int64) { c.each(p, offset, c.data.Encrypt) }
 
-func (c *Cipher) Decrypt(p []byte, offset int64) { c.each(p, offset, c.xts.Decrypt) }
+func (c *Cipher) Decrypt(p []byte, offset int64) { c.each(p, offset, c.data.Decrypt) }
 
-func (c *Cipher) each(p []byte, offset int64, do func(dst, src []byte, n uint64)) {
+func (c *Cipher) each(p []byte, offset int64, do func(dst, src []byte)) {
 	if offset%c.sector != 0 || int64(len(p))%c.sector != 0 {
 		panic(fmt.Sprintf("luks: %d bytes at %d are not whole sectors", len(p), offset))
 	}
-	for len(p) > 0 {
-		do(p[:c.sector], p[:c.sector], uint64(offset/ivUnit))
-		p, offset = p[c.sector:], offset+c.sector
-	}
+	c.xts(p, uint64(offset/ivUnit), do)
 }
 
 // Destroy zeroes the expanded keys, which hold the key itself.
 func (c *Cipher) Destroy() {
-	for _, b := range c.blocks {
-		zeroBlock(b)
-	}
-	c.blocks = nil
+	zeroBlock(c.data)
+	zeroBlock(c.tweak)
 }
 
 // zeroBlock zeroes what crypto/aes has no way to forget. It relies on a block

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/sys"
+	"golang.org/x/crypto/xts"
 )
 
 // vector is one line of testdata/dm-crypt.txt.
@@ -90,6 +91,37 @@ func TestSameAsDMCrypt(t *testing.T) {
 				t.Error("Decrypt(Encrypt(p)) != p")
 			}
 		})
+	}
+}
+
+// They are what x/crypto/xts makes of them, too, wherever they are and however
+// many processors share them.
+func TestSameAsXCrypto(t *testing.T) {
+	for _, v := range vectors(t) {
+		c := newCipher(t, v.key, v.sector)
+		defer c.Destroy()
+		reference, err := xts.NewCipher(aes.NewCipher, v.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, size := range []int{v.sector, worthSharing, worthSharing + v.sector, 5 * worthSharing, 1<<20 - v.sector} {
+			for _, offset := range []int64{0, int64(v.sector), 1 << 41} {
+				plain := bytes.Repeat(plainVector(), 1+size>>16)[:size]
+				got, want := bytes.Clone(plain), bytes.Clone(plain)
+				c.Encrypt(got, offset)
+				for at := 0; at < size; at += v.sector {
+					sector := want[at:][:v.sector]
+					reference.Encrypt(sector, sector, uint64(offset+int64(at))/ivUnit)
+				}
+				if !bytes.Equal(got, want) {
+					t.Errorf("%d bytes at %d in sectors of %d are encrypted otherwise", size, offset, v.sector)
+				}
+				c.Decrypt(got, offset)
+				if !bytes.Equal(got, plain) {
+					t.Errorf("%d bytes at %d in sectors of %d don't come back", size, offset, v.sector)
+				}
+			}
+		}
 	}
 }
 
@@ -184,11 +216,18 @@ func memfd(t testing.TB) *os.File {
 	return f
 }
 
-func BenchmarkDecrypt(b *testing.B) {
+// BenchmarkSectors has pieces that one processor does, and such that all share.
+func BenchmarkSectors(b *testing.B) {
 	c := newCipher(b, bytes.Repeat([]byte("k"), 32+32), 4096)
-	p := make([]byte, 256<<10)
-	b.SetBytes(int64(len(p)))
-	for b.Loop() {
-		c.Decrypt(p, 0)
+	for _, size := range []int{4 << 10, 1 << 20} {
+		p := make([]byte, size)
+		for name, do := range map[string]func([]byte, int64){"Encrypt": c.Encrypt, "Decrypt": c.Decrypt} {
+			b.Run(fmt.Sprintf("%s/%dKiB", name, size>>10), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					do(p, 0)
+				}
+			})
+		}
 	}
 }
