@@ -11,10 +11,10 @@ type Range struct{ Off, Len int64 }
 
 // Allocated returns which bytes of an image the file system uses, in rising
 // order, neighbours merged: what has to be kept to keep the file system. All
-// else is free space, whose content no reader asks for. Besides the blocks that
-// the bitmaps mark that is the first block, the superblock's and descriptors'
-// copies, and every group's bitmaps and inode table, because a group whose
-// bitmap was never written (BLOCK_UNINIT) marks nothing.
+// else is free space or an empty journal's log, whose content no reader asks for.
+// Besides the blocks that the bitmaps mark that is the first block, the
+// superblock's and descriptors' copies, and every group's bitmaps and inode table,
+// because a group whose bitmap was never written (BLOCK_UNINIT) marks nothing.
 func Allocated(image *os.File) ([]Range, error) {
 	info, err := image.Stat()
 	if err != nil {
@@ -32,7 +32,28 @@ func Allocated(image *os.File) ([]Range, error) {
 			return nil, err
 		}
 	}
-	return u.ranges(s.blockSize), nil
+	log, err := fs.emptyLog()
+	if err != nil {
+		return nil, err
+	}
+	ranges := u.ranges(s.blockSize)
+	for _, r := range log {
+		ranges = cut(ranges, r)
+	}
+	return ranges, nil
+}
+
+// cut takes gap out of ranges.
+func cut(ranges []Range, gap Range) (out []Range) {
+	for _, r := range ranges {
+		if before := min(r.Len, gap.Off-r.Off); before > 0 {
+			out = append(out, Range{r.Off, before})
+		}
+		if after := min(r.Len, r.Off+r.Len-gap.Off-gap.Len); after > 0 {
+			out = append(out, Range{r.Off + r.Len - after, after})
+		}
+	}
+	return out
 }
 
 func (fs *FS) groupUsage(g uint64, u *usage) error {

@@ -38,6 +38,7 @@ type super struct {
 	incompat      uint32
 	roCompat      uint32
 	seed          uint32 // of every checksum
+	journal       uint32 // inode; 0 if there is none in the image
 	label         string
 }
 
@@ -162,6 +163,7 @@ func (s *super) geometry(b []byte, size int64) error {
 	s.inodes, s.groupInodes = le.Uint32(b[0x0:]), le.Uint32(b[0x28:])
 	s.reservedGDT = uint64(le.Uint16(b[0xCE:]))
 	s.firstMetaBG = uint64(le.Uint32(b[0x104:]))
+	s.journal = le.Uint32(b[0xE0:])
 	s.backups = [2]uint32{le.Uint32(b[0x24C:]), le.Uint32(b[0x250:])}
 	if s.roCompat&roBigalloc != 0 {
 		if logCluster < logBlock || logCluster > 20 {
