@@ -32,7 +32,6 @@ var (
 	ErrNoGeneration  = errors.New("no such earlier generation")
 	ErrLabel         = errors.New("unusable label")
 	ErrFull          = ext4.ErrFull
-	ErrTooLong       = ext4.ErrTooLong // of a file in the tree
 	// ErrParked says that what was to be saved must not become the vault, whose
 	// file something else has changed, and is instead beside it, whole and on
 	// disk, under a name of its own. It wraps the reason.
@@ -105,7 +104,6 @@ var hints = []struct {
 	{ErrChangedOnDisk, "find out what wrote to it; vault.img.conflict-… beside it opens with the same passphrase: put one in the place of the other, or copy files over"},
 	{ErrUnsupported, "open it with cryptsetup and mount, and copy its files into a new vault"},
 	{ErrDamaged, "go back to an earlier generation, vault.img.1 to vault.img.3, or to a backup"},
-	{ErrTooLong, "remove that file from the vault, or make it shorter: truncate -s SIZE FILE"},
 	{ErrFull, "remove something from the vault, or make it larger: vault resize SIZE"},
 	{luks.ErrNoProgram, "install the package cryptsetup-bin in the image"},
 	{unix.ENOSPC, "free some space on the disk of the vault; what was to be saved is still in RAM"},

@@ -35,8 +35,8 @@ const conflictPrefix = wire.VaultFile + ".conflict-"
 func generation(n int) string { return wire.VaultFile + "." + strconv.Itoa(n) }
 
 // suspectPrefix begins the name of a generation that wasn't as it was sealed when
-// it was opened: of use to who wants to know what became of it, for rotation
-// doesn't drop it.
+// it was opened, or had what is lost by saving it: of use to who wants to know what
+// became of it, for rotation doesn't drop it.
 const suspectPrefix = wire.VaultFile + ".suspect-"
 
 // keep keeps what is about to be replaced. That it can't is for people to know,

@@ -70,8 +70,13 @@ func (v *Vault) fill(ctx context.Context, img *sys.File) (err error) {
 	if err := v.load(ctx, img); err != nil {
 		return fmt.Errorf("%s: %w", img.Name(), classify(err))
 	}
-	if v.digest, v.info.Used, err = digestTree(ctx, v.tree); err != nil {
+	s := newSieve()
+	if v.digest, v.info.Used, err = s.digest(ctx, v.tree); err != nil {
 		return err
+	}
+	if v.leftOut(s); len(s.out) > 0 {
+		v.suspect = true
+		v.note("some of what is in the vault can't be saved again, and is gone after the next save")
 	}
 	if v.clean, err = takeFingerprint(ctx, v.tree); err != nil {
 		return err

@@ -48,7 +48,8 @@ func (v *Vault) Changed() (bool, error) {
 }
 
 // Save writes the tree's files to disk as a new generation. saved is false when
-// the content is already there. An error means that the generation on disk is
+// the content is already there. What no vault can hold is left out, which Info
+// tells, and counts as saved. An error means that the generation on disk is
 // the old one, whole, unless it comes from the last fsync. ErrParked among it
 // means that the content is on disk beside it, and stays what a retry returns
 // until the content changes. ctx ends a save at any point before the rename.
@@ -72,8 +73,10 @@ func (v *Vault) save(ctx context.Context) (saved bool, err error) {
 	}
 	// A tree that is read while it changes can't look like the one on disk
 	// without having been like it file by file.
-	if digest, _, err := digestTree(ctx, v.tree); err == nil && digest == v.digest {
+	s := newSieve()
+	if digest, _, err := s.digest(ctx, v.tree); err == nil && digest == v.digest {
 		v.clean = before
+		v.leftOut(s)
 		return false, nil
 	}
 	header, err := v.header.Clone()
@@ -96,6 +99,7 @@ func (v *Vault) saveAs(ctx context.Context, header *luks.Header, size int64, bef
 		return false, fmt.Errorf("copy the files to save: %w", err)
 	}
 	defer func() { err = errors.Join(err, snap.wipe()) }()
+	v.leftOut(snap.sieve)
 	return v.saveSnapshot(ctx, snap.File, &draft{place: v.place, header: header, key: v.key, size: size}, before)
 }
 

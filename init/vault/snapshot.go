@@ -17,6 +17,7 @@ import (
 // ever pauses for as long as copying it takes.
 type snapshot struct {
 	*os.File
+	sieve  *sieve
 	names  map[uint64]string // first name of files with several, by inode of the source
 	buffer []byte            // while it is made
 }
@@ -26,19 +27,22 @@ const steadyTries = 3
 
 // takeSnapshot copies tree, which may take limit bytes: that of the vault, for no
 // file takes less in ext4 than in tmpfs, and more than that couldn't be saved
-// anyway. It wraps ErrFull. The caller wipes the snapshot.
+// anyway. What no vault can hold is left out. It wraps ErrFull. The caller wipes the snapshot.
 func takeSnapshot(ctx context.Context, tree *os.File, limit int64) (*snapshot, error) {
 	root, err := emptyRAM("snapshot", limit)
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{root, map[uint64]string{}, make([]byte, 128<<10)}
+	s := &snapshot{root, newSieve(), map[uint64]string{}, make([]byte, 128<<10)}
 	defer clear(s.buffer)
 	var dirs []*entry // finished last, inner ones first: making entries changes times
 	err = walk(ctx, tree, func(e *entry) error {
+		if err := s.sieve.take(e); err != nil {
+			return err
+		}
 		err := s.copy(ctx, e)
 		if err == nil && e.kind() == unix.S_IFDIR {
-			attrs, attrErr := e.attributes()
+			attrs, attrErr := s.sieve.attributes(e)
 			dirs = append(dirs, &entry{path: e.path, Stat_t: e.Stat_t})
 			err = errors.Join(attrErr, s.setAttributes(e.path, attrs))
 		}
@@ -83,7 +87,7 @@ func (s *snapshot) at(path string) string { return sys.FdPath(int(s.Fd())) + "/"
 func (s *snapshot) fd() int { return int(s.Fd()) }
 
 func (s *snapshot) copy(ctx context.Context, e *entry) error {
-	if e.special() || e.path == "." {
+	if e.path == "." {
 		return nil
 	}
 	if e.kind() == unix.S_IFDIR {
@@ -105,7 +109,7 @@ func (s *snapshot) copy(ctx context.Context, e *entry) error {
 		return err
 	}
 	s.names[e.Ino] = e.path
-	attrs, err := e.attributes()
+	attrs, err := s.sieve.attributes(e)
 	return errors.Join(err, s.setAttributes(e.path, attrs), s.finish(e))
 }
 
@@ -133,7 +137,7 @@ func (s *snapshot) copyFile(ctx context.Context, e *entry) error {
 			return e.fail("stat", err)
 		}
 		if before.Size > ext4.MaxFile {
-			return e.fail("save", ErrTooLong)
+			return e.fail("copy", errMoving)
 		}
 		if err := s.copyContent(ctx, dst, src, before.Size); err != nil {
 			return err

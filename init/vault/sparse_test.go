@@ -9,10 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tazzo/tazpod/init/sys"
-	"github.com/tazzo/tazpod/init/vault/ext4"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,25 +80,6 @@ func TestSparseFile(t *testing.T) {
 			t.Errorf("it has %d bytes; want %d", info.Size(), int64(size))
 		}
 	})
-}
-
-// A file that ext4 can't hold is named, and can be made shorter.
-func TestTooLongFile(t *testing.T) {
-	p := copyVault(t, soundVault(t))
-	v := mustOpen(t, p)
-	for _, size := range []int64{ext4.MaxFile + 1, 1<<63 - 1<<20} {
-		sparse(t, v.tree, "very long", size)
-		inTime(t, func() {
-			_, err := v.Save(context.Background())
-			if !errors.Is(err, ErrTooLong) || !strings.Contains(err.Error(), `"very long"`) || Hint(err) == "" {
-				t.Errorf("Save() with %d bytes = %v; want %v, the name and a hint", size, err, ErrTooLong)
-			}
-		})
-	}
-	if err := os.Truncate(v.tree.Name()+"/very long", ext4.MaxFile); err != nil {
-		t.Fatal(err)
-	}
-	inTime(t, func() { mustSave(t, v, true) })
 }
 
 // A hole and zeroes are the same content.
@@ -212,28 +191,6 @@ func TestSnapshotIsLimited(t *testing.T) {
 	if _, err := takeSnapshot(context.Background(), tree, 1<<20); !errors.Is(err, ErrFull) {
 		t.Errorf("takeSnapshot() of 2 MiB in 1 = %v; want %v", err, ErrFull)
 	}
-}
-
-// Names are chosen by a ghost's user, errors end on other people's terminals.
-func TestNamesAreQuoted(t *testing.T) {
-	p := copyVault(t, soundVault(t))
-	v := mustOpen(t, p)
-	evil := "\x1b]0;evil\a\u202e\xff" + strings.Repeat("x", 200)
-	printable := func(err error) {
-		t.Helper()
-		if err == nil || strings.ContainsAny(err.Error(), "\x1b\a\u202e\n") || !utf8.ValidString(err.Error()) || !strings.Contains(err.Error(), `\x1b]0;evil`) {
-			t.Errorf("Save() = %q; want a quoted name", err)
-		}
-	}
-	sparse(t, v.tree, evil, ext4.MaxFile+1)
-	_, err := v.Save(context.Background())
-	printable(err)
-	if err := os.Remove(filepath.Join(v.tree.Name(), evil)); err != nil {
-		t.Fatal(err)
-	}
-	write(t, v.tree, strings.Repeat(evil+"/", 12)+"file", "deep")
-	_, err = v.Save(context.Background())
-	printable(err)
 }
 
 // A new vault is made of a directory that nobody can put anything into.

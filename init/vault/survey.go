@@ -55,7 +55,9 @@ func (e *entry) proc() string { return sys.FdPath(int(e.dir.Fd())) + "/" + e.nam
 
 // walk visits a tree: directories before what is in them, names in order. What
 // is removed or replaced while it looks is left out: that shows in the times of
-// its directory.
+// its directory. So is what visit returns errLeftOut for. What lies in a directory
+// whose path alone is too long for a vault isn't looked at: it takes a descriptor
+// for each level.
 func walk(ctx context.Context, root *os.File, visit func(*entry) error) error {
 	return walkDir(ctx, root, ".", ".", visit)
 }
@@ -87,12 +89,12 @@ func walkDir(ctx context.Context, parent *os.File, name, at string, visit func(*
 		err := e.fail("stat", unix.Fstatat(fd, name, &e.Stat_t, unix.AT_SYMLINK_NOFOLLOW))
 		switch {
 		case err != nil:
-		case e.kind() == unix.S_IFDIR:
+		case e.kind() == unix.S_IFDIR && len(e.path) <= ext4.MaxPath:
 			err = walkDir(ctx, dir, name, e.path, visit)
 		default:
 			err = visit(e)
 		}
-		if err != nil && !gone(err) {
+		if err != nil && !gone(err) && !errors.Is(err, errLeftOut) {
 			return err
 		}
 	}
@@ -145,28 +147,35 @@ func takeFingerprint(ctx context.Context, tree *os.File) (f fingerprint, err err
 // hole and zeroes count as the same, as they are to whoever reads the file. used
 // is how many bytes of the files are in pages that aren't all zero.
 func digestTree(ctx context.Context, tree *os.File) (sum [sha256.Size]byte, used int64, err error) {
+	return newSieve().digest(ctx, tree)
+}
+
+// digest is digestTree that leaves in s what it left out.
+func (s *sieve) digest(ctx context.Context, tree *os.File) (sum [sha256.Size]byte, used int64, err error) {
 	h := newHasher()
 	buffer := make([]byte, 128<<10)
 	defer clear(buffer)
 	names := map[uint64]string{} // of files with several, by inode
 	err = walk(ctx, tree, func(e *entry) error {
-		if e.special() {
-			return nil
+		if err := s.take(e); err != nil {
+			return err
 		}
 		h.text(e.path)
 		h.numbers(uint64(e.Mode), uint64(e.Uid), uint64(e.Gid))
 		h.times(e.Mtim)
+		first, again := names[e.Ino]
+		h.text(first)
+		if again {
+			return nil
+		}
 		if e.kind() != unix.S_IFDIR && e.Nlink > 1 {
-			first, again := names[e.Ino]
-			h.text(first)
-			if again {
-				return nil
-			}
 			names[e.Ino] = e.path
 		}
-		if err := h.attributes(e); err != nil {
+		attrs, err := s.attributes(e)
+		if err != nil {
 			return err
 		}
+		h.attributes(attrs)
 		switch e.kind() {
 		case unix.S_IFLNK:
 			n, err := unix.Readlinkat(int(e.dir.Fd()), e.name, buffer)
@@ -206,8 +215,8 @@ func (h hasher) text(s string) {
 }
 
 // content hashes a regular file and says how much there is in it. That it was
-// replaced by something else is an error: the tree is changing. Of a file that
-// no vault can hold only the length counts: a save of it is refused.
+// replaced by something else, or has become longer than a vault can hold, is an
+// error: the tree is changing.
 func (h hasher) content(ctx context.Context, e *entry, buffer []byte) (used int64, err error) {
 	fd, err := unix.Openat(int(e.dir.Fd()), e.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -219,13 +228,10 @@ func (h hasher) content(ctx context.Context, e *entry, buffer []byte) (used int6
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, e.fail("stat", err)
 	}
-	if st.Ino != e.Ino || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if st.Ino != e.Ino || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > ext4.MaxFile {
 		return 0, e.fail("open", errMoving)
 	}
 	h.numbers(uint64(st.Size))
-	if st.Size > ext4.MaxFile {
-		return 0, nil
-	}
 	err = eachPiece(ctx, f, st.Size, buffer, func(p []byte, offset int64) error {
 		used += int64(len(p))
 		for page := range slices.Chunk(p, pageSize) {
@@ -291,16 +297,14 @@ func eachRun(p []byte, do func(run []byte, at int) error) error {
 	return nil
 }
 
-// attributes hashes an entry's extended attributes, if it has any.
-func (h hasher) attributes(e *entry) error {
-	attrs, err := e.attributes()
+// attributes hashes an entry's extended attributes.
+func (h hasher) attributes(attrs []attribute) {
 	h.numbers(uint64(len(attrs)))
 	for _, a := range attrs {
 		h.text(a.name)
 		h.numbers(uint64(len(a.value)))
 		h.Write(a.value)
 	}
-	return err
 }
 
 type attribute struct {

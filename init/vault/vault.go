@@ -57,7 +57,7 @@ type Vault struct {
 	clean  fingerprint       // of the tree when it had that content
 	kept   time.Time         // when a generation was last kept
 
-	suspect bool            // the generation that we opened isn't as it was sealed, and not kept yet
+	suspect bool            // the generation that we opened is to be kept beside, and not kept yet
 	noted   map[string]bool // which trouble with keeping generations is in the notes
 	parked  parked
 
@@ -76,6 +76,9 @@ type Info struct {
 	Saved  time.Time     // zero if nothing was saved since
 	Seal   Seal
 	Notes  []string // what people should know
+	// LeftOut is what the last save did without, or the next one will.
+	LeftOut []LeftOut
+	special int // devices, sockets and FIFOs in the tree, at the last save
 }
 
 // Info answers at once, also during a save.
@@ -84,7 +87,18 @@ func (v *Vault) Info() Info {
 	defer v.state.Unlock()
 	info := v.info
 	info.Notes = slices.Clone(info.Notes)
+	info.LeftOut = slices.Clone(info.LeftOut)
+	if info.special > 0 {
+		info.Notes = append(info.Notes, fmt.Sprintf("%d devices, sockets or FIFOs are not saved: there is nothing in them", info.special))
+	}
 	return info
+}
+
+// leftOut takes note of what a save did without.
+func (v *Vault) leftOut(s *sieve) {
+	v.state.Lock()
+	defer v.state.Unlock()
+	v.info.LeftOut, v.info.special = s.list(), s.special
 }
 
 // Close zeroes the keys and releases the lock. It neither saves nor touches the

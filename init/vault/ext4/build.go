@@ -28,6 +28,7 @@ const features = "none,ext_attr,resize_inode,dir_index,filetype,extent,64bit,fle
 const (
 	buildBlock  = 4096     // bytes, one page
 	journalRoom = 16 << 20 // bytes of capacity from which on an image has a journal
+	journalSize = 4 << 20  // bytes
 	spareInodes = 1024     // for who mounts the image and adds files
 )
 
@@ -64,16 +65,22 @@ func Build(ctx context.Context, tree *os.File, capacity int64, ids IDMap) (*os.F
 	return image, nil
 }
 
-// patience is how long mke2fs may take, and how much longer per byte. It opens
-// files by name, so who swaps one for a FIFO at the right moment makes it wait
-// for ever.
+// patience is how long mke2fs may take, and how much longer per byte and name. It
+// opens files by name, so who swaps one for a FIFO at the right moment makes it
+// wait for ever. For each name it reads the directory from the start: 65,000 in
+// one take it 1.6 ms each, as many directories more.
 const (
 	patience        = 30 * time.Second
 	patiencePerByte = time.Second / (10 << 20)
+	patiencePerName = 20 * time.Millisecond
 )
 
+func (s size) patience() time.Duration {
+	return patience + time.Duration(s.bytes)*patiencePerByte + time.Duration(s.inodes+s.names)*patiencePerName
+}
+
 func makeFS(ctx context.Context, tree, image *os.File, capacity int64, need size) error {
-	ctx, cancel := context.WithTimeout(ctx, patience+time.Duration(need.bytes)*patiencePerByte)
+	ctx, cancel := context.WithTimeout(ctx, need.patience())
 	defer cancel()
 	args := []string{
 		"-q", "-F", "-t", "ext4", "-b", strconv.Itoa(buildBlock), "-I", "256", "-m", "0", "-L", Label,
@@ -81,7 +88,7 @@ func makeFS(ctx context.Context, tree, image *os.File, capacity int64, need size
 		"-E", "nodiscard,assume_storage_prezeroed=1", // a fresh file is zero: write no tables
 	}
 	if capacity >= journalRoom {
-		args = append(args, "-O", features+",has_journal", "-J", "size=4")
+		args = append(args, "-O", features+",has_journal", "-J", "size="+strconv.Itoa(journalSize>>20))
 	} else {
 		args = append(args, "-O", features)
 	}

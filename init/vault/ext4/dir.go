@@ -14,10 +14,6 @@ type dirent struct {
 	num  uint32
 }
 
-// lostAndFound is mke2fs's directory for e2fsck's finds. While it is empty it is
-// no content: Extract leaves it out, and Verify doesn't miss it.
-const lostAndFound = "lost+found"
-
 // list returns a directory's entries in the order of their names. The directory
 // must not have been listed before in this pass; depth is how far it is from
 // the root.
@@ -179,7 +175,7 @@ func (n *inode) special() bool { return !n.isDir() && !n.isRegular() && !n.isSym
 
 // dropLostAndFound leaves an empty lost+found out of the root's entries.
 func (p *pass) dropLostAndFound(entries []dirent) ([]dirent, error) {
-	i := slices.IndexFunc(entries, func(e dirent) bool { return e.name == lostAndFound })
+	i := slices.IndexFunc(entries, func(e dirent) bool { return e.name == LostAndFound })
 	if i < 0 {
 		return entries, nil
 	}

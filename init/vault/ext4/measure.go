@@ -9,20 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxPath is how long, in bytes, a path in a tree may be. mke2fs (1.47.4 still)
-// writes a byte beyond its buffer when a path takes exactly 255 << k bytes, see
-// path_append in misc/create_inode.c; at 2,040 that byte is not glibc's spare
-// one, and mke2fs runs as root on names that a ghost's user chose.
-const maxPath = 2000
-
-// MaxFile is how many bytes long a file in the images that Build makes can be,
-// holes included: an extent has 32 bits for a block's number, the last of which
-// is not used (EXT_MAX_BLOCKS in the kernel's fs/ext4/ext4_extents.h).
-const MaxFile = (1<<32 - 1) * buildBlock
-
 // size is what a tree takes at least.
 type size struct {
 	inodes int
+	names  int // without those of directories
 	bytes  int64
 }
 
@@ -90,8 +80,8 @@ func (m *measurement) dir(d folder) error {
 		if err := m.ctx.Err(); err != nil {
 			return err
 		}
-		if len(d.join(name)) > maxPath {
-			return d.fail("save", name, fmt.Errorf("the path has more than %d bytes", maxPath))
+		if len(d.join(name)) > MaxPath {
+			return d.fail("save", name, fmt.Errorf("the path has more than %d bytes", MaxPath))
 		}
 		st, err := d.stat(name)
 		if errors.Is(err, unix.ENOENT) {
@@ -111,6 +101,7 @@ func (m *measurement) dir(d folder) error {
 			}
 			continue
 		}
+		m.names++
 		id := fileID{uint64(st.Dev), st.Ino}
 		if st.Nlink > 1 && m.seen[id] {
 			continue

@@ -179,7 +179,7 @@ func manifest(t testing.TB, dir string) string {
 		if special(st.Mode) {
 			return nil
 		}
-		if name == lostAndFound {
+		if name == LostAndFound {
 			if left, _ := os.ReadDir(path); len(left) == 0 {
 				return filepath.SkipDir
 			}

@@ -112,12 +112,12 @@ func (v *verification) dir(d folder, n *inode, depth int) error {
 // dropBoth leaves an empty lost+found out on both sides.
 func (v *verification) dropBoth(d folder, entries []dirent, names []string) ([]dirent, []string, error) {
 	entries, err := v.dropLostAndFound(entries)
-	i, found := slices.BinarySearch(names, lostAndFound)
-	kept := slices.ContainsFunc(entries, func(e dirent) bool { return e.name == lostAndFound })
+	i, found := slices.BinarySearch(names, LostAndFound)
+	kept := slices.ContainsFunc(entries, func(e dirent) bool { return e.name == LostAndFound })
 	if err != nil || !found || kept {
 		return entries, names, err
 	}
-	sub, err := d.open(lostAndFound)
+	sub, err := d.open(LostAndFound)
 	if err != nil {
 		return entries, names, nil // not a directory: a difference
 	}

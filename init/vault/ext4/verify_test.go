@@ -114,8 +114,8 @@ func keepTimes(t testing.TB, dir string, change func()) {
 // TestLostAndFound keeps what e2fsck found, and nothing else.
 func TestLostAndFound(t *testing.T) {
 	from, to := ramDir(t), ramDir(t)
-	must(t, os.Mkdir(filepath.Join(from, lostAndFound), 0o700))
-	write(t, filepath.Join(from, lostAndFound, "#12"), []byte("found"), 0o600)
+	must(t, os.Mkdir(filepath.Join(from, LostAndFound), 0o700))
+	write(t, filepath.Join(from, LostAndFound, "#12"), []byte("found"), 0o600)
 	tree := open(t, from)
 	image, err := Build(limited(t), tree, 16<<20, IDMap{})
 	must(t, err)
@@ -125,7 +125,7 @@ func TestLostAndFound(t *testing.T) {
 	must(t, err)
 	sameTree(t, manifest(t, to), manifest(t, from))
 
-	must(t, os.Remove(filepath.Join(from, lostAndFound, "#12")))
+	must(t, os.Remove(filepath.Join(from, LostAndFound, "#12")))
 	empty, err := Build(limited(t), tree, 16<<20, IDMap{})
 	must(t, err)
 	defer empty.Close()
