@@ -191,6 +191,12 @@ func (p *pod) status(version string) wire.Status {
 	s.Vault.State = wire.VaultOpen
 	s.Vault.Size, s.Vault.Used = info.Size, info.Used
 	s.Vault.Notes = info.Notes
+	if percent, text := fullness(treePath, o.bounded()); percent >= ramFull {
+		s.Vault.Notes = append(s.Vault.Notes, text)
+	}
+	for _, l := range info.LeftOut {
+		s.Vault.LeftOut = append(s.Vault.LeftOut, l.String())
+	}
 	s.Vault.Opened, s.Vault.Saved = stamp(info.Opened), stamp(info.Saved)
 	s.Vault.Changed = o.changed()
 	if err := o.lastError(); err != nil {

@@ -40,7 +40,7 @@ func (r *running) touch() { r.used.Store(int64(sys.Uptime())) }
 
 // watch warns a ghost's sessions of what will end them, and ends them when it is
 // time.
-func (r *running) watch() {
+func (r *running) watch(o *opened) {
 	var toldEnd, toldIdle time.Duration // what was told of: an end, a last use
 	full := map[string]bool{}
 	tick := time.NewTicker(watchEvery)
@@ -76,17 +76,17 @@ func (r *running) watch() {
 			toldIdle = used
 			r.warn("this ghost ends in %v if nobody uses it: press a key to keep it", seconds(left))
 		}
-		for _, ram := range []struct{ path, what, way string }{
-			{r.base, "the RAM for this ghost's files", "delete some in /tmp or the home directory, or raise ghost.ram"},
-			{treePath, "the RAM for the vault's content", "delete some in ~/secrets, or give the pod more memory"},
+		for path, b := range map[string]bound{
+			r.base:   {"the RAM for this ghost's files", "delete some in /tmp or the home directory, or raise ghost.ram"},
+			treePath: o.bounded(),
 		} {
-			percent, used, size := fill(ram.path)
-			if percent >= ramFull && !full[ram.path] {
-				full[ram.path] = true
-				r.warn("%s is %d%% full (%d of %d MiB): %s", ram.what, percent, used>>20, size>>20, ram.way)
+			percent, text := fullness(path, b)
+			if percent >= ramFull && !full[path] {
+				full[path] = true
+				r.warn("%s", text)
 			}
 			if percent < ramEased {
-				full[ram.path] = false
+				full[path] = false
 			}
 		}
 	}
@@ -102,9 +102,20 @@ func (r *running) warn(format string, args ...any) {
 	r.pod.log.Info().Str("event", "warned").Str("profile", r.profile).Str("why", text).Msg("")
 	r.pod.mu.Lock()
 	defer r.pod.mu.Unlock()
+	r.tell(text)
+}
+
+// tell is warn without a word in the log. The caller holds pod.mu.
+func (r *running) tell(text string) {
 	for _, s := range r.sessions {
 		go s.tell(text)
 	}
+}
+
+// fullness is how full a RAM file system is, in percent and for people.
+func fullness(path string, b bound) (percent int, text string) {
+	percent, used, size := fill(path)
+	return percent, fmt.Sprintf("%s is %d%% full (%d of %d MiB): %s", b.what, percent, used>>20, size>>20, b.way)
 }
 
 // fill is how full a RAM file system is; 0 percent for one without a limit.

@@ -38,12 +38,15 @@ type opened struct {
 	refs     int  // guarded by pod.mu
 	retrying bool // likewise: retryClose runs
 
-	saving sync.Mutex    // held by who reads the tree, one after the other
-	wiped  bool          // guarded by saving
-	quit   chan struct{} // closed by wipe: no more autosaves
+	saving sync.Mutex      // held by who reads the tree, one after the other
+	wiped  bool            // guarded by saving
+	told   []vault.LeftOut // likewise: what people know of
+	quit   chan struct{}   // closed by wipe: no more autosaves
+	watch  *sys.Watch      // of the tree; nil where the kernel has none
 
 	mu        sync.Mutex
 	saveError error // of the last attempt
+	bound     bound // of the tree
 }
 
 // openVault makes the RAM tree and fills it from the vault; create makes the
@@ -92,40 +95,48 @@ func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bo
 		err = &ghost.RefusedError{Detail: fmt.Sprintf("the vault's content doesn't fit in the %d MiB that this pod's memory leaves for it",
 			ghost.Memory()/treeShare>>20), Hint: "give the pod more memory"}
 	}
-	return o, err
+	if err != nil {
+		return nil, err
+	}
+	o.prepare()
+	return o, nil
 }
 
-// autosave saves within two seconds of a change, and leaves the disk alone for
-// four times as long as the last save took when changes don't stop.
-func (o *opened) autosave() {
-	wait := time.Second
-	for {
-		select {
-		case <-o.quit:
-			return
-		case <-time.After(wait):
-		}
-		wait = time.Second
-		if o.changed() {
-			start := time.Now()
-			_ = o.save() // noted there, and tried again by the next round
-			wait = max(wait, 4*time.Since(start))
-		}
+// prepare limits the tree and begins to watch it, before anybody has it. Kernels
+// and pods that can't do without: a save may fail, and looking costs more.
+func (o *opened) prepare() {
+	if err := o.limit(); err != nil {
+		o.pod.log.Warn().Str("event", "not limited").Err(err).Msg("")
 	}
+	watch, err := sys.NewWatch(o.tree)
+	if err != nil {
+		o.pod.log.Info().Str("event", "not watched").Err(err).Msg("")
+		return
+	}
+	o.watch = watch
 }
 
-// changed tells whether something is not saved yet; a tree that is being saved
-// or can't be looked at may have changed.
-func (o *opened) changed() bool {
-	if !o.saving.TryLock() {
-		return true
+// bound is what limits the tree, and the way out, for people.
+type bound struct{ what, way string }
+
+func (o *opened) bounded() bound {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bound
+}
+
+// limit keeps the tree from growing beyond what the vault holds: who fills it
+// learns that from write(2) as on any full disk, and not from a save that fails.
+func (o *opened) limit() error {
+	info, memory := o.vault.Info(), ghost.Memory()/treeShare
+	b := bound{"the RAM for the vault's content", "delete some in ~/secrets, or give the pod more memory"}
+	if info.Room < memory {
+		b = bound{"the vault", "delete some in ~/secrets, or make it larger: tazpod vault resize"}
 	}
-	defer o.saving.Unlock()
-	if o.wiped {
-		return false
-	}
-	changed, err := o.vault.Changed()
-	return changed || err != nil
+	o.mu.Lock()
+	o.bound = b
+	o.mu.Unlock()
+	return sys.LimitRAM(o.tree, min(info.Room, memory), info.Names)
 }
 
 // save writes a new generation if the content differs from the last one.
@@ -138,6 +149,7 @@ func (o *opened) save() error {
 	start := time.Now()
 	saved, err := o.vault.Save(o.pod.saves)
 	o.note(err)
+	o.tellLeftOut()
 	switch log := o.pod.log; {
 	case err != nil:
 		log.Error().Str("event", "save failed").Str("vault", o.pod.vaultPath()).Err(err).Msg("the content stays in RAM; trying again")
@@ -154,7 +166,7 @@ func (o *opened) resize(ctx context.Context, size int64) error {
 	if o.wiped {
 		return errLocked
 	}
-	return o.vault.Resize(ctx, size)
+	return errors.Join(o.vault.Resize(ctx, size), o.limit())
 }
 
 func (o *opened) note(err error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tazzo/tazpod/init/ghost"
+	"github.com/tazzo/tazpod/init/vault"
 	"github.com/tazzo/tazpod/init/wire"
 )
 
@@ -36,9 +37,10 @@ type running struct {
 	sessions map[int]*attached
 	nextID   int
 	ending   bool
-	why      string        // it is ending
-	ended    chan struct{} // closed when nothing of it is left
-	unsaved  error         // why the vault could not be saved at the end; set before ended
+	why      string          // it is ending
+	ended    chan struct{}   // closed when nothing of it is left
+	unsaved  error           // why the vault could not be saved at the end; set before ended
+	leftOut  []vault.LeftOut // what of this ghost was not saved; likewise
 }
 
 const died = "its first process died" // why a ghost ended that nobody ended
@@ -107,7 +109,8 @@ func (p *pod) join(ctx context.Context, w wish, c *connection) (*running, *attac
 			s.Session, err = r.ghost.Session(w.session)
 		}
 		if err != nil {
-			return nil, s, errors.Join(err, r.leave(s, ghost.Status{Code: wire.ExitSession}))
+			_, saveErr := r.leave(s, ghost.Status{Code: wire.ExitSession})
+			return nil, s, errors.Join(err, saveErr)
 		}
 		event := "joined"
 		if first {
@@ -152,7 +155,7 @@ func (r *running) start(ctx context.Context, o *opened, base string) {
 	if r.ghost, r.failed = ghost.Start(ctx, c); r.failed != nil {
 		return
 	}
-	go r.watch()
+	go r.watch(o)
 	go func() { // whatever kills the ghost, its end is the same
 		<-r.ghost.Done()
 		r.end(died)
@@ -161,19 +164,20 @@ func (r *running) start(ctx context.Context, o *opened, base string) {
 
 // leave ends a session's hold on the ghost; the last one ends the ghost.
 // It returns when the session no longer counts and, if it was the last, when
-// nothing of the ghost is left; the error is that of the save.
-func (r *running) leave(s *attached, status ghost.Status) error {
+// nothing of the ghost is left; then it returns what was not saved, and the error
+// of the save.
+func (r *running) leave(s *attached, status ghost.Status) ([]vault.LeftOut, error) {
 	r.pod.mu.Lock()
 	delete(r.sessions, s.id)
 	last := len(r.sessions) == 0
 	r.pod.mu.Unlock()
 	r.event("left").Int("session", s.id).Int("status", status.Code).Int("signal", int(status.Signal)).Dur("after", time.Since(s.started)).Msg("")
 	if !last {
-		return nil
+		return nil, nil
 	}
 	r.end("last session left")
 	<-r.ended
-	return r.unsaved
+	return r.leftOut, r.unsaved
 }
 
 // outcome is how a session ended, which the end of its ghost explains better
@@ -213,7 +217,15 @@ func (r *running) end(why string) {
 	}
 	r.event("ghost ended").Str("why", why).Dur("took", time.Since(start)).
 		Dur("after", time.Since(r.started)).AnErr("error", errors.Join(errs...)).Msg("")
+	p.mu.Lock()
+	o := p.open // ours, until it is released
+	p.mu.Unlock()
 	r.unsaved = p.release()
+	for _, l := range o.vault.Info().LeftOut {
+		if r.has(l) {
+			r.leftOut = append(r.leftOut, l)
+		}
+	}
 	p.mu.Lock()
 	delete(p.ghosts, r.key) // only now, so that who waits for the ghost waits for the save
 	p.mu.Unlock()

@@ -91,7 +91,11 @@ func (c *connection) run(stream ssh.Channel, requests <-chan *ssh.Request, w wis
 	}
 	// The client learns the end when nothing of the ghost is left, so that
 	// what it does next finds the truth.
-	if err := r.leave(s, status); err != nil {
+	left, err := r.leave(s, status)
+	for _, l := range left {
+		errs.tell(notSaved(l))
+	}
+	if err != nil {
 		errs.tell("error: the vault is not saved: " + err.Error())
 		text := "hint: "
 		if !safe(err) {

@@ -13,6 +13,8 @@ import (
 // inode with its name takes about a quarter of it.
 const bytesPerInode = 4096
 
+func inodesFor(size int64) int64 { return max(16, size/bytesPerInode) }
+
 // NewRAM makes a file system that never leaves RAM, as a mount that is attached
 // nowhere yet: tmpfs with noswap (Linux 6.4), plain tmpfs where nothing is
 // swapped anyway, else ramfs, which can't be limited. size is in bytes, tmpfs's
@@ -23,7 +25,7 @@ func NewRAM(size int64) (mount *os.File, what string, err error) {
 	options := []string{"source=tazpod", "mode=0700"}
 	if size > 0 {
 		// Empty files take the kernel's memory, which size doesn't count.
-		options = append(options, "size="+strconv.FormatInt(size, 10), "nr_inodes="+strconv.FormatInt(max(16, size/bytesPerInode), 10))
+		options = append(options, "size="+strconv.FormatInt(size, 10), "nr_inodes="+strconv.FormatInt(inodesFor(size), 10))
 	}
 	mount, err = NewMount("tmpfs", attributes, append(options, "noswap")...)
 	if err == nil {
@@ -42,6 +44,40 @@ func NewRAM(size int64) (mount *os.File, what string, err error) {
 	}
 	mount, err = NewMount("tmpfs", attributes, options...)
 	return mount, "tmpfs; swap is off", err
+}
+
+// LimitRAM sets the limits of the file system that root is on, one of NewRAM's, to
+// size bytes and so many names, but no more than NewRAM has for that size: what is
+// in use stays, and ramfs has no limits.
+func LimitRAM(root *os.File, size, names int64) error {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(root.Fd()), &fs); err != nil {
+		return pathError("fstatfs", root.Name(), err)
+	}
+	if fs.Type != unix.TMPFS_MAGIC {
+		return nil
+	}
+	context, err := unix.Fspick(int(root.Fd()), "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
+	if err != nil {
+		return pathError("fspick", root.Name(), err)
+	}
+	defer unix.Close(context)
+	for _, limit := range []struct {
+		key        string
+		want, used int64
+	}{
+		{"size", size, int64(fs.Blocks-fs.Bfree) * fs.Bsize},
+		{"nr_inodes", min(names, inodesFor(size)), int64(fs.Files - fs.Ffree)},
+	} {
+		value := strconv.FormatInt(max(limit.want, limit.used), 10)
+		if err := unix.FsconfigSetString(context, limit.key, value); err != nil {
+			return pathError("limit "+limit.key, value, explain(context, err))
+		}
+	}
+	if err := unix.FsconfigReconfigure(context); err != nil {
+		return pathError("limit RAM", root.Name(), explain(context, err))
+	}
+	return nil
 }
 
 // RAMFile returns a nameless file that never leaves RAM, for what is secret:

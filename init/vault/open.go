@@ -62,6 +62,7 @@ func (v *Vault) open(ctx context.Context, pass *locked.Buffer, fill func(*Vault,
 		return fmt.Errorf("%s: %w", img.Name(), classify(err))
 	}
 	v.info.UUID, v.info.Size, v.info.Opened = v.header.UUID, now.size, time.Now()
+	v.info.Room, v.info.Names = ext4.Room(v.header.Segment.Size)
 	return fill(v, img)
 }
 

@@ -47,6 +47,19 @@ func (v *Vault) Changed() (bool, error) {
 	return !v.clean.settled || now.sum != v.clean.sum, err
 }
 
+// Moved says whether the tree's metadata differ from when it was last called.
+func (v *Vault) Moved() (bool, error) {
+	v.saving.Lock()
+	defer v.saving.Unlock()
+	if v.key == nil {
+		return false, ErrClosed
+	}
+	now, err := takeFingerprint(context.Background(), v.tree)
+	moved := now.sum != v.looked
+	v.looked = now.sum
+	return moved, err
+}
+
 // Save writes the tree's files to disk as a new generation. saved is false when
 // the content is already there. What no vault can hold is left out, which Info
 // tells, and counts as saved. An error means that the generation on disk is
@@ -175,6 +188,7 @@ func (v *Vault) published(d *draft, digest [sha256.Size]byte, used int64, before
 	v.digest, v.clean, v.suspect = digest, before, false
 	v.state.Lock()
 	v.info.Saved, v.info.Used, v.info.Size = time.Now(), used, v.onDisk.size
+	v.info.Room, v.info.Names = ext4.Room(v.header.Segment.Size)
 	v.state.Unlock()
 	if err = errors.Join(err, v.place.sync()); err != nil {
 		v.digest, v.clean = [sha256.Size]byte{}, fingerprint{} // so that it is tried again

@@ -55,6 +55,7 @@ type Vault struct {
 	onDisk stamp             // the generation that we opened or wrote
 	digest [sha256.Size]byte // of the content of that generation; zero if unknown
 	clean  fingerprint       // of the tree when it had that content
+	looked [sha256.Size]byte // the tree's fingerprint when Moved was last called
 	kept   time.Time         // when a generation was last kept
 
 	suspect bool            // the generation that we opened is to be kept beside, and not kept yet
@@ -71,6 +72,8 @@ type Info struct {
 	UUID   string
 	Size   int64 // bytes, of the file and so of the content at most
 	Used   int64 // bytes of content at the last save
+	Room   int64 // bytes that the tree may grow to
+	Names  int64 // and so many files
 	Opened time.Time
 	KDF    time.Duration // what deriving the keys from the passphrase took when it was opened
 	Saved  time.Time     // zero if nothing was saved since

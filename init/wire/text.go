@@ -24,6 +24,9 @@ func (s Status) Text() string {
 	if s.Vault.SaveError != "" {
 		line("", "NOT SAVED: "+s.Vault.SaveError)
 	}
+	for _, what := range s.Vault.LeftOut {
+		line("", "NOT SAVED: "+what)
+	}
 	for _, note := range s.Vault.Notes {
 		line("", "note: "+note)
 	}

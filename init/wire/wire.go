@@ -104,6 +104,9 @@ type VaultStatus struct {
 	Saved     string `json:"saved,omitempty"`
 	Changed   bool   `json:"changed"` // something is not saved yet
 	SaveError string `json:"save_error,omitempty"`
+	// What no vault can hold, and so was left out of the last save: a path, quoted,
+	// and why.
+	LeftOut []string `json:"left_out,omitempty"`
 	// What people should know about the open vault: damage that was mended,
 	// writes by other programs, things that could not be taken over.
 	Notes []string `json:"notes,omitempty"`
