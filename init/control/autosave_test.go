@@ -177,7 +177,7 @@ func TestAutosaves(t *testing.T) {
 func TestTreeIsLimited(t *testing.T) {
 	o := openedVault(t)
 	defer o.watch.Close()
-	if percent, _ := fullness(o.tree.Name(), "", ""); percent >= ramFull {
+	if percent, _ := fullness(o.tree.Name(), bound{}); percent >= ramFull {
 		t.Errorf("the empty tree is %d%% full", percent)
 	}
 	f, err := os.Create(filepath.Join(o.tree.Name(), "big"))

@@ -285,6 +285,23 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// A header that asks for years of key derivation is given up.
+func TestEndlessKeyDerivation(t *testing.T) {
+	path := formatted(t)
+	edit(t, path, `"iterations":1000,`, `"iterations":2000000000,`)
+	h, err := readFile(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := unlockLimit
+	unlockLimit = 300 * time.Millisecond
+	defer func() { unlockLimit = was }()
+	start := time.Now()
+	if _, _, err := h.Unlock(context.Background(), secret(t, "pass")); !errors.Is(err, ErrUnsupported) || time.Since(start) > 10*time.Second {
+		t.Errorf("Unlock() = %v after %v; want %v at once", err, time.Since(start), ErrUnsupported)
+	}
+}
+
 func TestNoEnvironment(t *testing.T) {
 	need.Command(t, "cryptsetup")
 	t.Setenv("PATH", "/nowhere")

@@ -25,12 +25,11 @@ func checkMemory(need int64) error {
 	return nil
 }
 
-// available is Available; tests lower it.
-var available = Available
+// Available returns how many bytes this process and its children can still take.
+func Available() int64 { return available() }
 
-// Available returns how many bytes this process and its children can still take:
-// what the machine has, and each control group above us leaves.
-func Available() int64 {
+// available is what the machine has, and each control group above us leaves.
+var available = func() int64 {
 	have := meminfo("/proc/meminfo")
 	for _, g := range memoryGroups() {
 		have = min(have, g.free())

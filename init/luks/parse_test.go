@@ -131,6 +131,7 @@ func FuzzParseDump(f *testing.F) {
 
 func FuzzParseMetadata(f *testing.F) {
 	f.Add([]byte(soundMetadata), int64(16<<20))
+	f.Add([]byte(strings.Replace(soundMetadata, `"tokens":{}`, `"tokens":{"0":{"type":"tazpod-seal","keyslots":[],"seal":"00","written":"00"},"7":{"type":5},"x":null}`, 1)), int64(16<<20))
 	f.Add([]byte(strings.Replace(soundMetadata, "dynamic", "4096", 1)), int64(16<<20))
 	f.Fuzz(func(t *testing.T, text []byte, size int64) {
 		m, err := parseMetadata(text)
@@ -139,6 +140,14 @@ func FuzzParseMetadata(f *testing.F) {
 		}
 		if n := m.kdfMemory(); n < 0 {
 			t.Errorf("kdfMemory() = %d", n)
+		}
+		h := &Header{metadata: m}
+		var token struct{ Type, Seal, Written string }
+		if found, err := h.Token("tazpod-seal", &token); found && err == nil && token.Type != "tazpod-seal" {
+			t.Errorf("Token() = %+v", token)
+		}
+		if name, err := h.freeToken(); err == nil && m.tokens[name] != nil {
+			t.Errorf("freeToken() = %s, which is taken", name)
 		}
 		if size < 0 {
 			return

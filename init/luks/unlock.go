@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/sys"
@@ -29,9 +30,14 @@ func (h *Header) dumpMetadata(ctx context.Context) ([]byte, error) {
 	return nil, damaged("%s", e.text)
 }
 
+// unlockLimit is how long trying all keyslots may take: a hostile header can ask
+// for years, and whoever waits for the passphrase's turn waits as long.
+var unlockLimit = 3 * time.Minute
+
 // Unlock returns the volume key, which the caller destroys, and the number of the
 // keyslot that takes the passphrase. It refuses with *MemoryError when the key
-// derivation can't succeed, ErrPassphrase when no keyslot takes it.
+// derivation can't succeed, ErrPassphrase when no keyslot takes it, ErrUnsupported
+// when that takes minutes.
 func (h *Header) Unlock(ctx context.Context, pass *locked.Buffer) (key *locked.Buffer, slot int, err error) {
 	if pass.Len() == 0 {
 		return nil, 0, ErrPassphrase
@@ -40,6 +46,8 @@ func (h *Header) Unlock(ctx context.Context, pass *locked.Buffer) (key *locked.B
 	if err := checkMemory(need); err != nil {
 		return nil, 0, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, unlockLimit, unsupported("trying its keyslots takes more than %v", unlockLimit))
+	defer cancel()
 	dump, err := locked.New(maxDump)
 	if err != nil {
 		return nil, 0, err

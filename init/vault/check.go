@@ -138,18 +138,11 @@ func checkFiles(ctx context.Context, img *sys.File, plain *luks.Sectors) (row wi
 // decrypted is the file system as a file in RAM, which the caller zeroes and
 // closes. It refuses what memory doesn't suffice for.
 func decrypted(ctx context.Context, img *sys.File, plain *luks.Sectors) (*os.File, error) {
-	info, err := img.Stat()
+	room, err := imageRoom(img, plain.Size())
 	if err != nil {
 		return nil, err
 	}
-	need := int64(0)
-	if err := sys.EachData(ctx, img, 0, info.Size(), func(_, length int64) error { need += length; return nil }); err != nil {
-		return nil, err
-	}
-	if have := luks.Available(); need > have {
-		return nil, &RoomError{need, have}
-	}
-	image, err := sys.RAMFile("image", plain.Size())
+	image, err := sys.RAMFile("image", room)
 	if err != nil {
 		return nil, err
 	}
@@ -157,4 +150,24 @@ func decrypted(ctx context.Context, img *sys.File, plain *luks.Sectors) (*os.Fil
 		return nil, errors.Join(err, sys.Zero(image), image.Close())
 	}
 	return image, nil
+}
+
+// imageSpare is for what e2fsck writes where an image has holes.
+const imageSpare = 64 << 20 // bytes
+
+// imageRoom is how much memory a copy of img, a segment of size bytes, may take.
+// More than there is would end with the kernel killing something of the pod.
+func imageRoom(img *sys.File, size int64) (int64, error) {
+	st, err := sys.Stat(img.File)
+	if err != nil {
+		return 0, err
+	}
+	room := size
+	if st.Blocks > 0 { // not every file system tells
+		room = min(size, st.Blocks*512+imageSpare)
+	}
+	if have := luks.Available(); room > have {
+		return 0, &RoomError{room, have}
+	}
+	return room, nil
 }

@@ -42,12 +42,14 @@ var (
 // MemoryError says that unlocking takes more memory than the pod may use.
 type MemoryError = luks.MemoryError
 
-// RoomError says that something takes more memory than the pod may use.
+// RoomError says that replaying or checking takes more memory than the pod may use.
 type RoomError struct{ Need, Have int64 } // bytes
 
 func (e *RoomError) Error() string {
-	return fmt.Sprintf("the vault's content takes %d MiB of memory, the pod may use %d MiB", e.Need>>20, e.Have>>20)
+	return fmt.Sprintf("a copy of the vault's file system takes up to %d MiB of memory, the pod may use %d MiB", e.Need>>20, e.Have>>20)
 }
+
+func (e *RoomError) Unwrap() error { return ErrUnsupported }
 
 // MistypedError says in which group a recovery code has a mistake. It is an
 // ErrPassphrase.

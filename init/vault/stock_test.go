@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -170,6 +171,33 @@ func TestJournalIsReplayed(t *testing.T) {
 	}
 	if after, _ := os.ReadFile(vaultPath(p)); string(after) != string(before) {
 		t.Error("opening changed the file")
+	}
+}
+
+// A vault whose journal needs replaying takes no more memory than there is.
+func TestImageRoom(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "img"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		size int64 // claimed
+		most int64
+	}{{1 << 20, 1 << 20}, {1 << 50, 4<<20 + imageSpare}} {
+		if got, err := imageRoom(&sys.File{File: f}, c.size); got > c.most || err != nil {
+			t.Errorf("imageRoom(%d) = %d, %v; want at most %d", c.size, got, err, c.most)
+		}
+	}
+	// A file of so many blocks that no machine has the memory.
+	if err := f.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := imageRoom(&sys.File{File: f}, 1<<50); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("imageRoom() of what tells no blocks = %d, %v; want %v", got, err, ErrUnsupported)
 	}
 }
 

@@ -1,6 +1,7 @@
 package ext4
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -148,6 +149,9 @@ func (l *lister) entry(name string, num uint32) error {
 		return corrupt("directory %d has an entry named %q", l.n.num, name)
 	case num < l.super.firstInode || num > l.super.inodes:
 		return corrupt("%q is inode %d", name, num)
+	}
+	if l.names++; l.names > maxNames {
+		return fmt.Errorf("%w: more than %d names", ErrUnsupported, maxNames)
 	}
 	l.out = append(l.out, dirent{name, num})
 	return nil

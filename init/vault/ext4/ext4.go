@@ -136,6 +136,7 @@ type pass struct {
 	ctx    context.Context
 	left   int64           // bytes of blocks
 	attrs  int64           // bytes of attribute values, which inodes may share
+	names  int             // of directories' entries
 	dirs   map[uint32]bool // directories seen: each has one parent
 	buffer []byte          // see scratch
 }
@@ -161,6 +162,11 @@ func (p *pass) end() {
 // sharedAttrs is how many times its own size an image's attribute values may
 // take when each file has its own copy (ea_inode shares equal values).
 const sharedAttrs = 8
+
+// maxNames bounds what is kept in memory of directories: in a sparse image that
+// claims to be large, one block can be a part of a directory a million times.
+// Tests lower it.
+var maxNames = 2 << 20
 
 // maxDepth bounds the nesting of directories: a path of PATH_MAX bytes has no
 // more components.

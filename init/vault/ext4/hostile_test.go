@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/test/need"
 )
 
@@ -172,6 +173,21 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// What is kept of directories is bounded, whatever an image claims.
+func TestManyNames(t *testing.T) {
+	image := tinyImage(t, tinyFormats[0])
+	defer func(was int) { maxNames = was }(maxNames)
+	for _, c := range []struct {
+		most int
+		want error
+	}{{100, nil}, {5, ErrUnsupported}} {
+		maxNames = c.most
+		if _, err := extractBytes(limited(t), image, ramDir(t)); !errors.Is(err, c.want) {
+			t.Errorf("Extract with up to %d names = %v; want %v", c.most, err, c.want)
+		}
+	}
+}
+
 func extractBytes(ctx context.Context, image []byte, dir string) (Stats, error) {
 	fs, err := Open(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
@@ -284,6 +300,57 @@ func FuzzOpen(f *testing.F) {
 			before = manifest(t, outside)
 		} else if round%256 == 0 {
 			sameTree(t, manifest(t, outside), before)
+		}
+	})
+}
+
+// FuzzReplay lets e2fsck repair changed images that have a journal: it ends, and
+// what it calls sound can be extracted or is refused. A change is as for FuzzOpen.
+func FuzzReplay(f *testing.F) {
+	need.Root(f)
+	need.Command(f, "e2fsck", "debugfs")
+	from := tinyTree(f, false)
+	f.Setenv("E2FSPROGS_FAKE_TIME", "1700000000")
+	const size = 4 << 20
+	good := mke2fs(f, size, from, "-t", "ext4", "-b", "1024", "-J", "size=1", "-N", "64")
+	sh(f, "debugfs", "-w", "-R", "feature needs_recovery", good.Name())
+	image := make([]byte, size)
+	_, err := good.ReadAt(image, 0)
+	must(f, err)
+	var lines []int
+	for o := 0; o < len(image); o += 16 {
+		if len(bytes.Trim(image[o:o+16], "\x00")) > 0 {
+			lines = append(lines, o)
+		}
+	}
+	f.Add([]byte{})
+	for change := range 20 {
+		f.Add([]byte{byte(change * 7), byte(change), byte(change * 3), 0, byte(change), 1, 5, 0xFF})
+	}
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		image := bytes.Clone(image)
+		for ; len(changes) >= 4; changes = changes[4:] {
+			image[lines[int(le.Uint16(changes))%len(lines)]+int(changes[2]%16)] = changes[3]
+		}
+		file, err := sys.RAMFile("image", size)
+		must(t, err)
+		defer file.Close()
+		_, err = file.WriteAt(image, 0)
+		must(t, err)
+		err = Replay(limited(t), file)
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if err != nil {
+			return
+		}
+		fs, err := Open(file, size)
+		if err == nil {
+			dir := ramDir(t)
+			_, err = fs.Extract(limited(t), open(t, dir), IDMap{})
+		}
+		if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupported) && !errors.Is(err, ErrNeedsReplay) {
+			t.Errorf("after Replay: %v", err)
 		}
 	})
 }

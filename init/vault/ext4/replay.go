@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/tazzo/tazpod/init/sys"
 )
@@ -17,28 +18,41 @@ const (
 	fsckReboot    = 2
 )
 
+// fsckTime is what e2fsck may take of an image that can be hostile.
+const fsckTime = 5 * time.Minute
+
 // Replay brings an image up to date with its journal and repairs what is
-// broken, in place, by e2fsck -fy. It returns an error if e2fsck leaves errors.
+// broken, in place, by e2fsck -fy. It returns an error if e2fsck leaves errors,
+// or takes minutes.
 func Replay(ctx context.Context, image *os.File) error {
-	out, err := e2fsprogs(ctx, "e2fsck", []*os.File{image}, "-fy", sys.FdPath(firstFile))
-	var exit *exec.ExitError
-	if err == nil || errors.As(err, &exit) && exit.Exited() && exit.ExitCode()&^(fsckCorrected|fsckReboot) == 0 {
-		return nil
+	out, status, err := e2fsck(ctx, image, "-fy")
+	if err == nil && status&^(fsckCorrected|fsckReboot) != 0 {
+		err = fmt.Errorf("e2fsck: exit status %d: %s", status, lastLine(out))
 	}
-	return fmt.Errorf("e2fsck: %w: %s", err, lastLine(out))
+	return err
 }
 
 // Check looks for errors in an image without changing it (e2fsck -fn), and returns
 // how much is in it, in e2fsck's words. It wraps ErrCorrupt when there are some.
 func Check(ctx context.Context, image *os.File) (string, error) {
-	out, err := e2fsprogs(ctx, "e2fsck", []*os.File{image}, "-fn", sys.FdPath(firstFile))
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		return "", corrupt("%s", lastLine(out))
-	}
-	if err != nil {
-		return "", fmt.Errorf("e2fsck: %w: %s", err, lastLine(out))
+	out, status, err := e2fsck(ctx, image, "-fn")
+	if err == nil && status != 0 {
+		err = corrupt("%s", lastLine(out))
 	}
 	_, counts, _ := strings.Cut(lastLine(out), ": ") // behind the label
-	return counts, nil
+	return counts, err
+}
+
+func e2fsck(ctx context.Context, image *os.File, flags string) (out string, status int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, fsckTime, fmt.Errorf("%w: checking it takes more than %v", ErrCorrupt, fsckTime))
+	defer cancel()
+	out, err = e2fsprogs(ctx, "e2fsck", []*os.File{image}, flags, sys.FdPath(firstFile))
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return out, exit.ExitCode(), nil
+	}
+	if err != nil {
+		err = fmt.Errorf("e2fsck: %w: %s", err, lastLine(out))
+	}
+	return out, 0, err
 }
