@@ -216,19 +216,39 @@ func (h *Header) SameAs(img io.ReaderAt) (bool, error) {
 	return sum == h.stored, err
 }
 
-// sum hashes the header as img has it.
+// sum hashes the header as img has it: the pages that aren't all zero, with their
+// places. Most of a header is room for keyslots.
 func (h *Header) sum(img io.ReaderAt) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	buffer := make([]byte, 64<<10)
-	for offset := int64(0); offset < h.Length; offset += int64(len(buffer)) {
+	for offset := int64(0); offset < h.Length; {
 		p := buffer[:min(int64(len(buffer)), h.Length-offset)]
 		if err := readPart(img, p, offset); err != nil {
 			return sum, err
 		}
-		hash.Write(p)
+		for page := range slices.Chunk(p, pageSize) {
+			if !allZero(page) {
+				hash.Write(binary.BigEndian.AppendUint64(nil, uint64(offset)))
+				hash.Write(page)
+			}
+			offset += int64(len(page))
+		}
 	}
 	hash.Sum(sum[:0])
 	return sum, nil
+}
+
+// Recheck has cryptsetup read the copy in RAM as an opening would, and refuses one
+// that isn't what WriteTo wrote, or that cryptsetup has to mend.
+func (h *Header) Recheck(ctx context.Context) error {
+	if err := h.reload(ctx); err != nil {
+		return err
+	}
+	same, err := h.SameAs(h.file)
+	if err == nil && !same {
+		err = damaged("its metadata are not as they were made")
+	}
+	return err
 }
 
 // Clone returns a copy with a life of its own.
@@ -264,7 +284,7 @@ func (h *Header) Close() error { return h.file.Close() }
 
 // copyData copies [from, to) and leaves holes and pages of zeroes out.
 func copyData(ctx context.Context, dst io.WriterAt, src sys.Sparse, from, to int64) error {
-	const chunk, page = 256 << 10, 4096
+	const chunk = 256 << 10 // bytes
 	buffer := make([]byte, min(chunk, max(0, to-from)))
 	return sys.EachData(ctx, src, from, to, func(offset, length int64) error {
 		for length > 0 {
@@ -276,20 +296,22 @@ func copyData(ctx context.Context, dst io.WriterAt, src sys.Sparse, from, to int
 				return err
 			}
 			start := 0 // of pages that aren't all zero, to be written at once
-			for end := 0; start < n; end += page {
-				if end < n && !allZero(buffer[end:min(end+page, n)]) {
+			for end := 0; start < n; end += pageSize {
+				if end < n && !allZero(buffer[end:min(end+pageSize, n)]) {
 					continue
 				}
 				if _, err := dst.WriteAt(buffer[start:min(end, n)], offset+int64(start)); err != nil {
 					return err
 				}
-				start = end + page
+				start = end + pageSize
 			}
 			offset, length = offset+int64(n), length-int64(n)
 		}
 		return nil
 	})
 }
+
+const pageSize = 4096 // bytes
 
 func allZero(p []byte) bool {
 	for len(p) >= 8 {
