@@ -143,7 +143,12 @@ func (v *Vault) load(ctx context.Context, img *sys.File) error {
 	}
 	defer cipher.Destroy()
 	plain := cipher.Sectors(img, v.header.Segment)
-	if v.info.Seal, err = checkSeal(ctx, img, v.header, v.key, plain); err != nil {
+	// What the seal says decides nothing about what is extracted.
+	err = both(ctx, func(ctx context.Context) (err error) {
+		v.info.Seal, err = checkSeal(ctx, img, v.header, v.key, plain)
+		return err
+	}, func(ctx context.Context) error { return v.extractFrom(ctx, img, plain) })
+	if err != nil {
 		return err
 	}
 	v.suspect = v.info.Seal == SealForeign || v.info.Seal == SealBroken
@@ -153,9 +158,13 @@ func (v *Vault) load(ctx context.Context, img *sys.File) error {
 	case SealBroken:
 		v.note("the vault's data differ from their seal: they were damaged or tampered with")
 	}
+	return nil
+}
+
+func (v *Vault) extractFrom(ctx context.Context, img *sys.File, plain *luks.Sectors) error {
 	fs, err := ext4.Open(plain, plain.Size())
 	if errors.Is(err, ext4.ErrNeedsReplay) {
-		return v.loadReplayed(ctx, plain, img)
+		return v.extractReplayed(ctx, plain, img)
 	}
 	if err != nil {
 		return err
@@ -163,9 +172,9 @@ func (v *Vault) load(ctx context.Context, img *sys.File) error {
 	return v.extract(ctx, fs)
 }
 
-// loadReplayed extracts from a copy in RAM on which e2fsck has finished what
+// extractReplayed extracts from a copy in RAM on which e2fsck has finished what
 // another program was in the middle of.
-func (v *Vault) loadReplayed(ctx context.Context, plain *luks.Sectors, img *sys.File) (err error) {
+func (v *Vault) extractReplayed(ctx context.Context, plain *luks.Sectors, img *sys.File) (err error) {
 	image, err := decrypted(ctx, img, plain)
 	if err != nil {
 		return err
