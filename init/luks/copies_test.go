@@ -160,3 +160,26 @@ func TestCloneIsTheSame(t *testing.T) {
 	}
 	c.Close()
 }
+
+// Recheck finds what cryptsetup would have to mend, what it refuses, and a keyslot
+// that isn't as it was written.
+func TestRecheck(t *testing.T) {
+	path := formatted(t)
+	for _, offset := range []int64{-1, 200, 4100, 16384, 20484, 32768 + 5} {
+		h, err := readFile(t, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.WriteTo(memfd(t)); err != nil {
+			t.Fatal(err)
+		}
+		if offset >= 0 {
+			if _, err := h.file.WriteAt([]byte("damage"), offset); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.Recheck(context.Background()); (err == nil) != (offset < 0) || err != nil && !errors.Is(err, ErrDamaged) {
+			t.Errorf("Recheck() with damage at %d = %v", offset, err)
+		}
+	}
+}

@@ -224,10 +224,10 @@ func mounted(t testing.TB, options string) Place {
 }
 
 func TestFullDisk(t *testing.T) {
-	for _, size := range []string{"size=1m", "size=5m", "size=8m"} {
+	for _, size := range []string{"size=200k", "size=600k", "size=8m"} {
 		p := mounted(t, size)
 		err := Create(context.Background(), p, secret(t, "pass"), testSize, Cost{})
-		if size == "size=1m" {
+		if size == "size=200k" {
 			t.Logf("%v\n%s", err, Hint(err))
 		}
 		if err == nil && size == "size=8m" {
@@ -238,7 +238,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		noLitter(t, p)
 	}
-	p := mounted(t, "size=24m")
+	p := mounted(t, "size=16m")
 	mustCreate(t, p)
 	v := mustOpen(t, p)
 	write(t, v.tree, "kept", "before")

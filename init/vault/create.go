@@ -111,7 +111,7 @@ func create(ctx context.Context, p Place, pass *locked.Buffer, size int64, cost 
 	err = steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
 		{Name: "write", Do: func() error { return d.write(ctx, image) }},
-		{Name: "sync", Do: d.sync},
+		{Name: "sync", Do: func() error { return d.syncAndRecheck(ctx) }},
 		{Name: "verify", Do: func() error { return d.verify(ctx, root) }},
 		{Name: "rename", Do: d.publish},
 	}.Do()

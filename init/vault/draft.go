@@ -107,34 +107,36 @@ func (d *draft) sync() error {
 	return nil
 }
 
-// verify reads it all back, as an opening would, and compares it with tree.
+// syncAndRecheck has cryptsetup read the header in RAM while the disk works.
+func (d *draft) syncAndRecheck(ctx context.Context) error {
+	return both(ctx, d.header.Recheck, func(context.Context) error { return d.sync() })
+}
+
+// verify reads it all back and compares it with tree. Of the header it compares
+// the bytes: syncAndRecheck had cryptsetup read the very same ones.
 func (d *draft) verify(ctx context.Context, tree *os.File) error {
-	header, err := luks.Read(ctx, d.file)
-	if err != nil {
-		return err
-	}
-	defer header.Close()
-	if same, err := d.header.SameAs(d.file); err != nil || !same || header.Repaired != "" {
+	if same, err := d.header.SameAs(d.file); err != nil || !same {
 		return errors.Join(err, errors.New("the header differs"))
 	}
-	cipher, err := luks.NewCipher(d.key, header.Segment.SectorSize)
+	cipher, err := luks.NewCipher(d.key, d.header.Segment.SectorSize)
 	if err != nil {
 		return err
 	}
 	defer cipher.Destroy()
-	plain := cipher.Sectors(d.file, header.Segment)
-	seal, err := checkSeal(ctx, d.file, header, d.key, plain)
-	if err != nil {
+	plain := cipher.Sectors(d.file, d.header.Segment)
+	return both(ctx, func(ctx context.Context) error {
+		seal, err := checkSeal(ctx, d.file, d.header, d.key, plain)
+		if err == nil && seal != SealIntact {
+			err = fmt.Errorf("its seal is %s", seal)
+		}
 		return err
-	}
-	if seal != SealIntact {
-		return fmt.Errorf("its seal is %s", seal)
-	}
-	fs, err := ext4.Open(plain, plain.Size())
-	if err != nil {
-		return err
-	}
-	return fs.Verify(ctx, tree, d.place.ids())
+	}, func(ctx context.Context) error {
+		fs, err := ext4.Open(plain, plain.Size())
+		if err != nil {
+			return err
+		}
+		return fs.Verify(ctx, tree, d.place.ids())
+	})
 }
 
 // replace makes it the vault, in the place of the generation that is there.

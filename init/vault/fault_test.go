@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -17,10 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// faults has every call on the vault's directory pass fault until the test ends.
+// faults has every call on the vault's directory pass fault until the test ends,
+// one at a time.
 func faults(t testing.TB, fault func(op *sys.Op, call func() error) error) {
 	t.Helper()
-	sys.Fault = fault
+	var one sync.Mutex
+	sys.Fault = func(op *sys.Op, call func() error) error {
+		one.Lock()
+		defer one.Unlock()
+		return fault(op, call)
+	}
 	t.Cleanup(func() { sys.Fault = nil })
 }
 

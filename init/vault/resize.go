@@ -27,7 +27,7 @@ func (v *Vault) Resize(ctx context.Context, size int64) error {
 }
 
 func (v *Vault) resize(ctx context.Context, header *luks.Header, size int64) error {
-	before, err := v.settle(ctx)
+	before, err := takeFingerprint(ctx, v.tree)
 	if err == nil {
 		err = header.Resize(size)
 	}

@@ -18,13 +18,14 @@ import (
 // A save, under the lock. Killed before the rename it leaves the old generation
 // and perhaps a draft, which the next opening removes; after it, the new one.
 //
-//	digest   nothing to do if the content is what is on disk
 //	snapshot tree → a copy in RAM that stands still and that nobody else sees
-//	build    snapshot → plain image in RAM (mke2fs)
+//	digest   nothing to do if the content is what is on disk
+//	build    snapshot → plain image in RAM (mke2fs), meanwhile
 //	create   vault.img.new-…, O_EXCL
 //	write    encrypted blocks, then the header with their seal
-//	sync     fsync of the draft
-//	verify   read back from disk, decrypt, compare with the snapshot
+//	sync     fsync of the draft; cryptsetup reads the header, in RAM, anew
+//	verify   read back from disk: the header is the one in RAM, the data are as
+//	         sealed, and decrypted they are the snapshot
 //	check    vault.img is still the generation that we opened; if it isn't, the
 //	         draft stays beside it as vault.img.conflict-…
 //	keep     vault.img → vault.img.1 by link, as well as that goes
@@ -35,8 +36,10 @@ import (
 // next one is compared with. mke2fs never sees the tree itself, whose owner could
 // swap names under it: it runs as root and trusts what it reads.
 
-// Changed says whether the tree differs from what is on disk, by metadata: it
-// is cheap and misses writes through a shared mapping, which Save finds.
+// Changed says whether the tree may differ from what is on disk, by metadata: it
+// is cheap and misses writes through a shared mapping, which Save finds. What was
+// saved within a tick of its last change counts as changed until another Save
+// finds that it isn't.
 func (v *Vault) Changed() (bool, error) {
 	v.saving.Lock()
 	defer v.saving.Unlock()
@@ -80,17 +83,19 @@ func (v *Vault) Save(ctx context.Context) (saved bool, err error) {
 }
 
 func (v *Vault) save(ctx context.Context) (saved bool, err error) {
-	before, err := v.settle(ctx)
+	before, err := takeFingerprint(ctx, v.tree)
 	if err != nil {
 		return false, err
 	}
-	// A tree that is read while it changes can't look like the one on disk
-	// without having been like it file by file.
-	s := newSieve()
-	if digest, _, err := s.digest(ctx, v.tree); err == nil && digest == v.digest {
-		v.clean = before
-		v.leftOut(s)
-		return false, nil
+	if before.sum == v.clean.sum {
+		// A tree that is read while it changes can't look like the one on disk
+		// without having been like it file by file.
+		s := newSieve()
+		if digest, _, err := s.digest(ctx, v.tree); err == nil && digest == v.digest {
+			v.clean = before
+			v.leftOut(s)
+			return false, nil
+		}
 	}
 	header, err := v.header.Clone()
 	if err != nil {
@@ -116,31 +121,30 @@ func (v *Vault) saveAs(ctx context.Context, header *luks.Header, size int64, bef
 	return v.saveSnapshot(ctx, snap.File, &draft{place: v.place, header: header, key: v.key, size: size}, before)
 }
 
-// settle takes the fingerprint of a tree that was quiet for a moment, if it is
-// quiet at all.
-func (v *Vault) settle(ctx context.Context) (fingerprint, error) {
-	f, err := takeFingerprint(ctx, v.tree)
-	if err == nil && !f.settled {
-		time.Sleep(tick + tick/4)
-		f, err = takeFingerprint(ctx, v.tree)
-	}
-	return f, err
-}
-
 // saveSnapshot makes d of a copy of the tree, whose metadata was before.
 func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, d *draft, before fingerprint) (saved bool, err error) {
-	digest, used, err := digestTree(ctx, tree)
+	var image *os.File
+	var digest [sha256.Size]byte
+	var used int64
+	err = both(ctx, func(ctx context.Context) (err error) {
+		image, err = ext4.Build(ctx, tree, d.header.Segment.Size, v.place.ids())
+		return err
+	}, func(ctx context.Context) (err error) {
+		if digest, used, err = digestTree(ctx, tree); err != nil {
+			return err
+		}
+		return v.needless(d, digest)
+	})
+	if image != nil {
+		defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
+	}
+	if err == errSaved {
+		v.clean = before
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
-	if v.isParked(digest) {
-		return false, v.parked.err
-	}
-	image, err := ext4.Build(ctx, tree, d.header.Segment.Size, v.place.ids())
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
 	err = v.steps(ctx, d, image, tree).Do()
 	if errors.Is(err, ErrParked) {
 		v.parked.digest, v.parked.err = digest, err
@@ -151,12 +155,26 @@ func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, d *draft, befor
 	return true, v.published(d, digest, used, before)
 }
 
+// errSaved says that the content is on disk already.
+var errSaved = errors.New("saved before")
+
+// needless is an error when d with that content would be of no use.
+func (v *Vault) needless(d *draft, content [sha256.Size]byte) error {
+	if content == v.digest && d.size == v.onDisk.size {
+		return errSaved
+	}
+	if v.isParked(content) {
+		return v.parked.err
+	}
+	return nil
+}
+
 // steps are the part of a save that touches the disk.
 func (v *Vault) steps(ctx context.Context, d *draft, image, tree *os.File) steps.List {
 	return steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
 		{Name: "write", Do: func() error { return d.write(ctx, image) }},
-		{Name: "sync", Do: d.sync},
+		{Name: "sync", Do: func() error { return d.syncAndRecheck(ctx) }},
 		{Name: "verify", Do: func() error { return d.verify(ctx, tree) }},
 		{Name: "check", Do: func() error { return v.park(d, v.check()) }},
 		{Name: "keep", Do: func() error { return v.keep(ctx) }},

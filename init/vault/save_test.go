@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +14,67 @@ import (
 	"time"
 
 	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/sys"
 	"golang.org/x/sys/unix"
 )
+
+// What the disk made of a draft is read back, every part of it.
+func TestReadBack(t *testing.T) {
+	p := copyVault(t, soundVault(t))
+	v := mustOpen(t, p)
+	was, _ := os.ReadFile(vaultPath(p))
+	damage := func(offset int64) error {
+		names, err := filepath.Glob(p.path(draftPrefix + "*"))
+		if err != nil || len(names) != 1 {
+			return fmt.Errorf("%q are drafts, %w", names, err)
+		}
+		f, err := os.OpenFile(names[0], os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if offset < 0 { // in the middle of the last block that there is
+			end, err := f.Seek(0, io.SeekEnd)
+			for at := end / 4096 * 4096; err == nil; at -= 4096 {
+				if data, e := f.Seek(at, unix.SEEK_DATA); e == nil && data == at {
+					offset = at + 2048
+					break
+				}
+			}
+		}
+		b := make([]byte, 1)
+		if _, err := f.ReadAt(b, offset); err != nil {
+			return err
+		}
+		b[0] ^= 0x10
+		_, err = f.WriteAt(b, offset)
+		return err
+	}
+	segment := v.header.Segment.Offset
+	for _, offset := range []int64{8, 300, 4200, 16384 + 8, 20600, 32768 + 5, segment - 4096 - 1<<20, segment + 1024, segment + 4096 + 7, -1} {
+		write(t, v.tree, "new", fmt.Sprint("content", offset))
+		once := sync.OnceFunc(func() {
+			if err := damage(offset); err != nil {
+				t.Error(err)
+			}
+		})
+		before(t, "read", func(op *sys.Op) error {
+			if strings.HasPrefix(op.Name, draftPrefix) {
+				once()
+			}
+			return nil
+		})
+		if saved, err := v.Save(context.Background()); saved || err == nil {
+			t.Errorf("Save() with byte %d of the draft changed = %v, %v; want an error", offset, saved, err)
+		}
+		noLitter(t, p)
+		if after, _ := os.ReadFile(vaultPath(p)); string(after) != string(was) {
+			t.Fatal("the vault was changed")
+		}
+	}
+	sys.Fault = nil
+	mustSave(t, v, true)
+}
 
 func TestGenerations(t *testing.T) {
 	p := copyVault(t, soundVault(t))
