@@ -1,12 +1,15 @@
 package luks
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -137,5 +140,23 @@ func (h *Header) format(ctx context.Context, kdf KDF, pass, key *locked.Buffer) 
 	if err != nil {
 		return fmt.Errorf("make a LUKS2 header: %w", err)
 	}
-	return h.reload(ctx)
+	if err := h.reload(ctx); err != nil {
+		return err
+	}
+	return h.emptyUnused()
+}
+
+// emptyUnused makes holes of the room for further keyslots, which luksFormat fills
+// with noise: every save would copy, hash, write and read it back. Which keyslots
+// are in use stands in the metadata for everybody anyway.
+func (h *Header) emptyUnused() error {
+	slots := slices.SortedFunc(maps.Values(h.metadata.keyslots), func(a, b keyslot) int { return cmp.Compare(a.Area.Offset, b.Area.Offset) })
+	at := h.Length - h.metadata.keyslotsSize
+	for _, slot := range slots {
+		if err := sys.Punch(h.file, at, slot.Area.Offset); err != nil {
+			return err
+		}
+		at = slot.Area.Offset + slot.Area.Size
+	}
+	return sys.Punch(h.file, at, h.Length)
 }

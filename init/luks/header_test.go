@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tazzo/tazpod/init/locked"
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/test/need"
 )
 
@@ -332,4 +333,38 @@ func TestProbeFindsTheSecondCopy(t *testing.T) {
 	if got, err := probe(bytes.NewReader(odd), 16); got != maxMetadata || err != nil {
 		t.Errorf("probe() of an absurd size = %d, %v; want %d", got, err, maxMetadata)
 	}
+}
+
+// The room for further keyslots is empty in a new header, and is there when one is
+// added.
+func TestRoomIsEmpty(t *testing.T) {
+	h, key, err := Format(context.Background(), 32<<20, fastKDF, secret(t, "pass"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	defer key.Destroy()
+	data := func() (total int64) {
+		err := sys.EachData(context.Background(), h.file, 0, h.Length, func(_, length int64) error { total += length; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return total
+	}
+	const metadata, area = 32 << 10, 258048 // bytes
+	if got := data(); got != metadata+area {
+		t.Errorf("a new header has %d bytes of data; want %d", got, metadata+area)
+	}
+	slot, err := h.AddKey(context.Background(), key, secret(t, "other"), fastKDF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := data(); got != metadata+2*area {
+		t.Errorf("with a second key it has %d; want %d", got, metadata+2*area)
+	}
+	again, opened, err := h.Unlock(context.Background(), secret(t, "other"))
+	if err != nil || opened != slot || !again.Equal(key) {
+		t.Errorf("Unlock() by it = keyslot %d, %v; want %d with the same key", opened, err, slot)
+	}
+	again.Destroy()
 }

@@ -220,22 +220,25 @@ func (h *Header) SameAs(img io.ReaderAt) (bool, error) {
 // places. Most of a header is room for keyslots.
 func (h *Header) sum(img io.ReaderAt) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
-	buffer := make([]byte, 64<<10)
-	for offset := int64(0); offset < h.Length; {
-		p := buffer[:min(int64(len(buffer)), h.Length-offset)]
-		if err := readPart(img, p, offset); err != nil {
-			return sum, err
-		}
-		for page := range slices.Chunk(p, pageSize) {
-			if !allZero(page) {
-				hash.Write(binary.BigEndian.AppendUint64(nil, uint64(offset)))
-				hash.Write(page)
+	page := make([]byte, pageSize)
+	next := int64(0)
+	err = sys.EachData(context.Background(), img, 0, h.Length, func(offset, length int64) error {
+		end := min(offset+length, h.Length)
+		for at := max(next, offset/pageSize*pageSize); at < end; at = next {
+			next = at + pageSize
+			p := page[:min(pageSize, h.Length-at)]
+			if err := readPart(img, p, at); err != nil {
+				return err
 			}
-			offset += int64(len(page))
+			if !allZero(p) {
+				hash.Write(binary.BigEndian.AppendUint64(nil, uint64(at)))
+				hash.Write(p)
+			}
 		}
-	}
+		return nil
+	})
 	hash.Sum(sum[:0])
-	return sum, nil
+	return sum, err
 }
 
 // Recheck has cryptsetup read the copy in RAM as an opening would, and refuses one

@@ -39,6 +39,8 @@ type keyslot struct {
 	} `json:"kdf"`
 	Area struct {
 		Encryption string `json:"encryption"`
+		Offset     int64  `json:"offset,string"` // bytes from the vault's start
+		Size       int64  `json:"size,string"`   // bytes
 	} `json:"area"`
 }
 

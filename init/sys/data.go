@@ -63,6 +63,17 @@ func EachData(ctx context.Context, f Sparse, from, to int64, do func(offset, len
 	return nil
 }
 
+// Punch makes a hole of [from, to), whose bytes are zero from then on (fallocate(2)).
+func Punch(f *os.File, from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	return Control(f, func(fd int) error {
+		err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
+		return pathError("punch a hole in", f.Name(), err)
+	})
+}
+
 // eachResident is EachData for ramfs, which calls a whole file data, its holes
 // too, and gives a hole that is read a page of memory for good. There a page has
 // memory exactly when it is resident. What lies behind the end of the file is a
