@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/tazzo/tazpod/bench/figure"
 	"github.com/tazzo/tazpod/launcher/engine"
 )
 
@@ -32,7 +33,7 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	before := load()
+	before := figure.Load()
 	e, err := engine.Open(ctx, os.Getenv)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	describe(info, before, load())
+	describe(info, before, figure.Load())
 	return report(m, inside, vault, fresh, used)
 }
 
