@@ -211,14 +211,14 @@ func (h *Header) compare(img io.ReaderAt, length int64) error {
 
 // SameAs says whether img still begins with the header that was read from it or
 // written to it. Keyslots count: a passphrase changed by another tool shows.
-func (h *Header) SameAs(img io.ReaderAt) (bool, error) {
+func (h *Header) SameAs(img sys.Sparse) (bool, error) {
 	sum, err := h.sum(img)
 	return sum == h.stored, err
 }
 
 // sum hashes the header as img has it: the pages that aren't all zero, with their
 // places. Most of a header is room for keyslots.
-func (h *Header) sum(img io.ReaderAt) (sum [sha256.Size]byte, err error) {
+func (h *Header) sum(img sys.Sparse) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	page := make([]byte, pageSize)
 	next := int64(0)
