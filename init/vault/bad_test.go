@@ -224,7 +224,7 @@ func mounted(t testing.TB, options string) Place {
 }
 
 func TestFullDisk(t *testing.T) {
-	for _, size := range []string{"size=200k", "size=600k", "size=8m"} {
+	for _, size := range []string{"size=200k", "size=400k", "size=8m"} {
 		p := mounted(t, size)
 		err := Create(context.Background(), p, secret(t, "pass"), testSize, Cost{})
 		if size == "size=200k" {
