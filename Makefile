@@ -44,6 +44,10 @@ bench: setup build
 fuzz:
 	scripts/fuzz
 
+.PHONY: crash
+crash:
+	TAZPOD_CRASH=long $(GO) test -count=1 -v -timeout 4h -run 'TestCrashes|AtEachCall|TestRealKills' ./init/vault
+
 .PHONY: clean
 clean:
 	rm -rf bin images/payload/tazpod-init

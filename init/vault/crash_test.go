@@ -1,0 +1,521 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tazzo/tazpod/init/luks"
+	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/wire"
+	"golang.org/x/sys/unix"
+)
+
+// crashEnv asks for the long run, in which states that differ only in what nobody
+// reads are opened, too.
+const crashEnv = "TAZPOD_CRASH"
+
+// recording is all that was done to a vault's directory, and what a crash may
+// cost at each moment.
+type recording struct {
+	t     testing.TB
+	p     Place
+	start *disk
+	log   []event
+	now   string // the content on disk
+	trick func(op *sys.Op) error
+}
+
+// event is a call, or a change of what an opening may find.
+type event struct {
+	op     sys.Op
+	may    []string // contents by their digests; noVault if there may be none
+	parked []string // one of these contents must be there beside the vault
+}
+
+const noVault = "no vault"
+
+func record(t testing.TB, p Place, now string) *recording {
+	t.Helper()
+	start, err := load(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recording{t: t, p: p, start: start, now: now}
+	r.may(now)
+	faults(t, func(op *sys.Op, call func() error) error {
+		if r.trick != nil {
+			if err := r.trick(op); err != nil {
+				return err
+			}
+		}
+		err := call()
+		if err == nil && changes(op) {
+			done := *op
+			done.Data = bytes.Clone(op.Data)
+			r.log = append(r.log, event{op: done})
+		}
+		return err
+	})
+	return r
+}
+
+func (r *recording) may(contents ...string) { r.log = append(r.log, event{may: contents}) }
+
+// change saves content that the tree has now.
+func (r *recording) change(v *Vault, name, content string) string {
+	r.t.Helper()
+	write(r.t, v.tree, name, content)
+	sum, _, err := digestTree(context.Background(), v.tree)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return hex.EncodeToString(sum[:])
+}
+
+func (r *recording) save(v *Vault, name, content string) {
+	r.t.Helper()
+	want := r.change(v, name, content)
+	r.may(r.now, want)
+	mustSave(r.t, v, true)
+	r.now = want
+	r.may(want)
+}
+
+// end compares the model with the disk: nothing was done behind its back.
+func (r *recording) end() {
+	r.t.Helper()
+	sys.Fault = nil
+	d := r.start.clone()
+	for _, e := range r.log {
+		d.do(e.op)
+	}
+	names, err := os.ReadDir(r.p.Dir.Name())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := d.killed()
+	if len(names) != len(c.names) {
+		r.t.Errorf("the recording ends with %v; the directory has %v", c, names)
+	}
+	copied := r.t.TempDir()
+	if err := c.write(copied, r.t.TempDir()); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, e := range names {
+		a, errA := os.ReadFile(r.p.path(e.Name()))
+		b, errB := os.ReadFile(filepath.Join(copied, e.Name()))
+		if err := errors.Join(errA, errB); err != nil || !bytes.Equal(a, b) {
+			r.t.Errorf("%s isn't what was recorded (%v)", e.Name(), err)
+		}
+	}
+}
+
+func (d *disk) clone() *disk {
+	c := &disk{names: map[string][]*inode{}, made: d.made}
+	for name, list := range d.names {
+		c.names[name] = slices.Clone(list) // its inodes have nothing more to lose
+	}
+	return c
+}
+
+// scenes are what is recorded.
+var scenes = []struct {
+	name string
+	play func(t *testing.T) *recording
+}{
+	{"new", func(t *testing.T) *recording { return playNew(t, nil) }},
+	{"new, by link", func(t *testing.T) *recording { // where no rename spares a file
+		refused := false
+		return playNew(t, func(op *sys.Op) error {
+			if op.Call == "rename to" && !refused {
+				refused = true
+				return unix.EINVAL
+			}
+			return nil
+		})
+	}},
+	{"generations", func(t *testing.T) *recording { return playSaves(t, 4, nil) }},
+	{"generations, by copy", func(t *testing.T) *recording {
+		return playSaves(t, 2, func(op *sys.Op) error {
+			if op.Call == "link to" {
+				return unix.EPERM
+			}
+			return nil
+		})
+	}},
+	{"suspect", playSuspect},
+	{"conflict", playConflict},
+}
+
+func playNew(t *testing.T, trick func(*sys.Op) error) *recording {
+	p := place(t)
+	r := record(t, p, noVault)
+	r.trick = trick
+	r.may(noVault, "") // which is known only when it has been opened
+	if err := Create(context.Background(), p, secret(t, "pass"), smallestSize); err != nil {
+		t.Fatal(err)
+	}
+	created := len(r.log)
+	v := mustOpen(t, p)
+	r.now = hex.EncodeToString(v.digest[:])
+	for i := range r.log {
+		if slices.Contains(r.log[i].may, "") {
+			r.log[i].may[1] = r.now
+		}
+	}
+	r.log = slices.Insert(r.log, created, event{may: []string{r.now}})
+	for i := range 2 {
+		r.save(v, "file", fmt.Sprint("content ", i))
+	}
+	v.Close()
+	return r
+}
+
+func playSaves(t *testing.T, sessions int, trick func(*sys.Op) error) *recording {
+	p := copyVault(t, smallVault(t, "first"))
+	r := record(t, p, contentOf(t, p))
+	r.trick = trick
+	for i := range sessions {
+		v := mustOpen(t, p)
+		r.save(v, fmt.Sprint("dir/", i), strings.Repeat("kept ", 10000*i))
+		r.save(v, "file", fmt.Sprint("content ", i))
+		v.Close()
+	}
+	return r
+}
+
+func playSuspect(t *testing.T) *recording {
+	p := copyVault(t, smallVault(t, "first"))
+	rewrite(t, p, func(plain string) { stock(t, "", "debugfs", "-w", "-R", "rm file", plain) })
+	r := record(t, p, contentOf(t, p))
+	v := mustOpen(t, p)
+	r.save(v, "file", "second")
+	v.Close()
+	return r
+}
+
+func playConflict(t *testing.T) *recording {
+	p := copyVault(t, smallVault(t, "first"))
+	v := mustOpen(t, p)
+	write(t, v.tree, "file", "theirs")
+	mustSave(t, v, true)
+	v.Close()
+	theirs, err := os.ReadFile(vaultPath(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := contentOf(t, p)
+	if err := p.rename(generation(1), wire.VaultFile); err != nil {
+		t.Fatal(err)
+	}
+	r := record(t, p, contentOf(t, p))
+	v = mustOpen(t, p)
+	r.may(r.now, other)
+	f, err := p.create("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(theirs, 0)
+	if err := errors.Join(err, f.Sync(), f.Close(), p.rename("other", wire.VaultFile), p.sync()); err != nil {
+		t.Fatal(err)
+	}
+	r.may(other)
+	var parked []string
+	for _, content := range []string{"ours", "ours, later"} {
+		want := r.change(v, "file", content)
+		if parked != nil {
+			r.log = append(r.log, event{may: []string{other}, parked: append(parked, want)})
+		}
+		if _, err := v.Save(context.Background()); !errors.Is(err, ErrParked) {
+			t.Fatalf("Save() = %v; want %v", err, ErrParked)
+		}
+		parked = []string{want}
+		r.log = append(r.log, event{may: []string{other}, parked: parked})
+	}
+	v.Close()
+	return r
+}
+
+// smallVault is a vault that is quickly opened.
+func smallVault(t testing.TB, content string) []byte {
+	t.Helper()
+	p := place(t)
+	if err := Create(context.Background(), p, secret(t, "pass"), smallestSize); err != nil {
+		t.Fatal(err)
+	}
+	v := mustOpen(t, p)
+	write(t, v.tree, "file", content)
+	mustSave(t, v, true)
+	v.Close()
+	sealed, err := os.ReadFile(vaultPath(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sealed
+}
+
+func contentOf(t testing.TB, p Place) string {
+	t.Helper()
+	v := mustOpen(t, p)
+	defer v.Close()
+	return hex.EncodeToString(v.digest[:])
+}
+
+// Crashed at any moment, a vault holds exactly the old or exactly the new content,
+// and only the new once the save is done. Stock tools find nothing, and the next
+// opening and the next save need no help.
+func TestCrashes(t *testing.T) {
+	random, least := 12, 2000
+	long := os.Getenv(crashEnv) == "long"
+	if long {
+		random, least = 24, 20000
+	}
+	points := 0
+	for _, scene := range scenes {
+		t.Run(scene.name, func(t *testing.T) {
+			r := scene.play(t)
+			r.end()
+			c := &inspector{random: random, combinations: 24, drafts: long, stock: true}
+			if err := c.inspect(t, r); err != nil {
+				t.Error(err)
+			}
+			t.Logf("%d calls, %d points, %d states opened", len(r.log), len(c.points), len(c.states))
+			points += len(c.points)
+		})
+	}
+	t.Logf("%d points", points)
+	if points < least {
+		t.Errorf("%d points; want %d", points, least)
+	}
+}
+
+// A save without one of its syncs, or in another order, is found out.
+func TestCrashesAreFound(t *testing.T) {
+	r := playSaves(t, 1, nil)
+	r.end()
+	without := func(name string) []event {
+		return slices.DeleteFunc(slices.Clone(r.log), func(e event) bool {
+			return e.op.Call == "sync" && strings.HasPrefix(e.op.Name, name)
+		})
+	}
+	late := without(draftPrefix)
+	for i := len(late) - 1; i >= 0; i-- {
+		if e := late[i]; e.op.Call == "rename to" && strings.HasPrefix(e.op.Name, draftPrefix) {
+			late = slices.Insert(late, i+1, event{op: sys.Op{Call: "sync", Name: e.op.To}})
+		}
+	}
+	for name, log := range map[string][]event{
+		"the file's sync":      without(draftPrefix),
+		"the directory's sync": without("."),
+		"sync before rename":   late,
+	} {
+		broken := *r
+		broken.log = log
+		c := &inspector{random: 4, combinations: 24}
+		if err := c.inspect(t, &broken); err == nil {
+			t.Errorf("without %s %d points are all sound", name, len(c.points))
+		} else {
+			t.Logf("without %s: %v", name, err)
+		}
+	}
+}
+
+// inspector looks at every crash of a recording.
+type inspector struct {
+	random, combinations int
+	drafts               bool // states that differ in their drafts alone are opened, too
+	stock                bool // stock tools look at each vault
+	points               map[string]bool
+	states               map[string]bool
+	store                string // of files that several states have
+}
+
+// inspect returns the first thing that isn't as it must be.
+func (c *inspector) inspect(t testing.TB, r *recording) error {
+	c.points, c.states = map[string]bool{}, map[string]bool{}
+	var err error
+	if c.store, err = os.MkdirTemp("/dev/shm", "vault-crash-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(c.store)
+	d := r.start.clone()
+	var now event
+	for i, e := range r.log {
+		if e.may != nil {
+			now = e
+		} else if e.op.Call == "write" {
+			f := d.now(e.op.Name)
+			for _, n := range []int{1, len(e.op.Data) / 2, len(e.op.Data) / 2 / pageLength * pageLength} {
+				part := e.op
+				part.Data = part.Data[:n]
+				torn := &inode{id: -len(c.points), calls: append(slices.Clone(f.calls), part), synced: f.synced}
+				state := d.killed()
+				state.names[e.op.Name] = torn
+				err := c.look(t, state, now)
+				if err != nil {
+					return fmt.Errorf("killed in call %d, %s: %w", i, opName(&e.op), err)
+				}
+			}
+		}
+		d.do(e.op)
+		for _, state := range append(d.cuts(c.combinations, survivals(uint64(i), c.random)), d.killed()) {
+			if err := c.look(t, state, now); err != nil {
+				return fmt.Errorf("after call %d, %s, with %v: %w", i, opName(&e.op), state, err)
+			}
+		}
+	}
+	return nil
+}
+
+// look checks a state unless it was seen before.
+func (c *inspector) look(t testing.TB, state crashed, now event) error {
+	c.points[state.key(true)] = true
+	key := state.key(c.drafts) + fmt.Sprint(now.may, now.parked)
+	if c.states[key] {
+		return nil
+	}
+	c.states[key] = true
+	for name, f := range state.names {
+		if n := strings.TrimPrefix(name, wire.VaultFile+"."); len(n) == 1 && !state.whole(f) {
+			return fmt.Errorf("%s isn't whole", name)
+		}
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "vault-crash-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	vaultDir, tree := filepath.Join(dir, "vault"), filepath.Join(dir, "tree")
+	if err := errors.Join(os.Mkdir(vaultDir, 0o700), os.Mkdir(tree, 0o700), state.write(vaultDir, c.store)); err != nil {
+		return err
+	}
+	file, err := os.Open(vaultDir)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	p := Place{Dir: file, Owner: 1234, Group: 1235, TreeID: kernelID, Pod: "test-pod"}
+	f := state.names[wire.VaultFile]
+	newVault := f != nil && !c.states[fmt.Sprint(f.id)]
+	if newVault {
+		c.states[fmt.Sprint(f.id)] = true
+		if c.stock {
+			stockAccepts(t, vaultPath(p))
+		}
+	}
+	if err := opens(t, p, tree, now, newVault || len(c.states)%8 == 0); err != nil {
+		return err
+	}
+	names, err := p.beside()
+	if i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, draftPrefix) }); i >= 0 {
+		err = errors.Join(err, fmt.Errorf("%s is left", names[i]))
+	}
+	return err
+}
+
+// opens does what a user does after a crash, with a save if asked to.
+func opens(t testing.TB, p Place, tree string, now event, saves bool) error {
+	pass := secret(t, "pass")
+	defer pass.Destroy()
+	root, err := os.Open(tree)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	// What a draft holds can't matter if nobody looks.
+	var looked error
+	sys.Fault = func(op *sys.Op, call func() error) error {
+		if strings.HasPrefix(op.Name, draftPrefix) && op.Call != "remove" {
+			looked = fmt.Errorf("an opening begins with %s", opName(op))
+		}
+		return call()
+	}
+	v, err := Open(context.Background(), p, pass, root)
+	sys.Fault = nil
+	if errors.Is(err, ErrAbsent) && slices.Contains(now.may, noVault) {
+		return Create(context.Background(), p, pass, smallestSize)
+	}
+	if err := errors.Join(err, looked); err != nil {
+		return err
+	}
+	defer v.Close()
+	if got := hex.EncodeToString(v.digest[:]); !slices.Contains(now.may, got) {
+		return fmt.Errorf("the content is %.8s; want one of %.8s", got, now.may)
+	}
+	if now.parked != nil {
+		if err := parkedHolds(t, p, now.parked); err != nil {
+			return err
+		}
+	}
+	if !saves {
+		return nil
+	}
+	write(t, root, "next", "content")
+	saved, err := v.Save(context.Background())
+	if err == nil && !saved {
+		err = errors.New("the next save finds nothing to do")
+	}
+	return err
+}
+
+// parkedHolds says whether a generation that was parked holds one of contents.
+func parkedHolds(t testing.TB, p Place, contents []string) error {
+	names, err := filepath.Glob(p.path(conflictPrefix + "*"))
+	for _, name := range names {
+		alone, err := os.MkdirTemp(filepath.Dir(p.Dir.Name()), "alone-")
+		if err == nil {
+			err = os.Link(name, filepath.Join(alone, wire.VaultFile))
+		}
+		if err != nil {
+			return err
+		}
+		if slices.Contains(contents, contentOf(t, placeIn(t, alone))) {
+			return nil
+		}
+	}
+	return errors.Join(err, fmt.Errorf("none of %q holds what was parked", names))
+}
+
+// stockAccepts has cryptsetup and e2fsck look at a vault.
+func stockAccepts(t testing.TB, path string) {
+	t.Helper()
+	stock(t, "pass", "cryptsetup", "open", "--type=luks2", "--test-passphrase", "--key-file=-", path)
+	img, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	h, err := luks.Read(context.Background(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	key, err := h.Unlock(context.Background(), secret(t, "pass"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer key.Destroy()
+	cipher, err := luks.NewCipher(key, h.Segment.SectorSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cipher.Destroy()
+	plain, err := os.Create(path + "-plain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	defer os.Remove(plain.Name())
+	if err := cipher.Sectors(img, h.Segment).DecryptTo(context.Background(), plain, img); err != nil {
+		t.Fatal(err)
+	}
+	stock(t, "", "e2fsck", "-fn", plain.Name())
+}
