@@ -58,59 +58,100 @@ func tidying(op *sys.Op) bool {
 	return op.Call == "stat" || op.Call == "link to" || op.Call == "rename to" && !strings.HasPrefix(op.Name, draftPrefix)
 }
 
+// mishap is what can happen to a call.
+type mishap struct {
+	name  string
+	err   error // that a save which fails for it wraps
+	fault func(op *sys.Op, call func() error) error
+}
+
+func fails(err error) mishap {
+	return mishap{err.Error(), err, func(*sys.Op, func() error) error { return err }}
+}
+
+// short lets a write do half of what it should.
+var short = mishap{"short", nil, func(op *sys.Op, call func() error) error {
+	op.Data = op.Data[:(len(op.Data)+1)/2]
+	return call()
+}}
+
+var interrupted = mishap{"interrupted", nil, fails(unix.EINTR).fault} // once
+
 // Whatever fails in a save, the vault is the old one, the content stays to be
 // saved, and the next save saves it.
 func TestSaveFailsAtEachCall(t *testing.T) {
-	p := copyVault(t, soundVault(t))
+	p := copyVault(t, smallVault(t, "before"))
 	v := mustOpen(t, p)
+	mishaps := []mishap{fails(unix.EIO), fails(unix.ENOSPC), fails(unix.EDQUOT), fails(unix.EROFS), interrupted, short}
+	content := 0
 	for nth, more := 0, true; more; nth++ {
-		v.kept = v.kept.Add(-2 * keepEvery) // every save is one that keeps
-		write(t, v.tree, "new", fmt.Sprint("content ", nth))
-		was, err := os.Stat(vaultPath(p))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var failed *sys.Op
-		n := -1
-		faults(t, func(op *sys.Op, call func() error) error {
-			if n++; n != nth {
-				return call()
+		for _, m := range mishaps {
+			content++
+			failed, saved, err := v.saveWith(t, fmt.Sprint(content), nth, m)
+			if more = failed != nil; !more {
+				break
 			}
-			failed = op
-			return unix.EIO
-		})
-		saved, err := v.Save(context.Background())
-		sys.Fault = nil
-		if more = failed != nil; !more {
-			continue
-		}
-		what := fmt.Sprintf("Save() whose call %d, %q, fails", nth, opName(failed))
-		is, statErr := os.Stat(vaultPath(p))
-		if statErr != nil {
-			t.Fatal(statErr)
-		}
-		switch {
-		case tidying(failed):
-			if !saved || err != nil {
-				t.Errorf("%s = %v, %v; want true, nil", what, saved, err)
+			what := fmt.Sprintf("Save() whose call %d, %q, is hit by %q", nth, opName(failed), m.name)
+			if m.err == nil || tidying(failed) {
+				if !saved || err != nil {
+					t.Errorf("%s = %v, %v; want true, nil", what, saved, err)
+				}
+			} else if !errors.Is(err, m.err) || !strings.Contains(err.Error(), p.Dir.Name()+"/") || saved && failed.Name != "." {
+				t.Errorf("%s = %v, %v; want %v and a file", what, saved, err, m.err)
+			} else if changed, err := v.Changed(); !changed || err != nil {
+				t.Errorf("%s: Changed() = %v, %v; want true", what, changed, err)
 			}
-			continue
-		case !errors.Is(err, unix.EIO) || !strings.Contains(err.Error(), p.Dir.Name()):
-			t.Errorf("%s = %v; want %v and a name", what, err, unix.EIO)
-		case os.SameFile(was, is) == (failed.Call == "sync" && failed.Name == "."):
-			t.Errorf("%s: the vault is the old one: %v", what, os.SameFile(was, is))
+			noLitter(t, p)
+			if !changes(failed) { // they are many, and alike
+				break
+			}
 		}
-		noLitter(t, p)
-		if changed, err := v.Changed(); !changed || err != nil {
-			t.Errorf("%s: Changed() = %v, %v; want true", what, changed, err)
+		if nth%8 == 0 {
+			v.saveAgain(t, fmt.Sprint(content))
 		}
-		if failed.Call == "read" && nth%16 > 0 { // they are many
-			continue
+	}
+	v.saveAgain(t, fmt.Sprint(content))
+}
+
+// saveWith saves new content, and has m happen to the call with that number. failed
+// is nil if the save has fewer calls.
+func (v *Vault) saveWith(t *testing.T, content string, nth int, m mishap) (failed *sys.Op, saved bool, err error) {
+	t.Helper()
+	v.kept = v.kept.Add(-2 * keepEvery) // every save is one that keeps
+	write(t, v.tree, "new", content)
+	was, err := os.Stat(v.Info().Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := -1
+	faults(t, func(op *sys.Op, call func() error) error {
+		if n++; n != nth {
+			return call()
 		}
-		mustSave(t, v, true)
-		if got, want := readCopy(t, vaultPath(p), "new"), fmt.Sprint("content ", nth); got != want {
-			t.Errorf("%s: the next one saves %q; want %q", what, got, want)
-		}
+		hit := *op
+		failed = &hit
+		return m.fault(op, call)
+	})
+	saved, err = v.Save(context.Background())
+	sys.Fault = nil
+	is, statErr := os.Stat(v.Info().Path)
+	if statErr != nil {
+		t.Fatal(statErr)
+	}
+	if published := err == nil || failed.Call == "sync" && failed.Name == "."; os.SameFile(was, is) == published {
+		t.Errorf("after call %d, %q, the vault is the old one: %v (%v)", nth, m.name, !published, err)
+	}
+	return failed, saved, err
+}
+
+// saveAgain has the vault on disk be what was to be saved.
+func (v *Vault) saveAgain(t *testing.T, want string) {
+	t.Helper()
+	if _, err := v.Save(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := readCopy(t, v.Info().Path, "new"); got != want {
+		t.Errorf("the next save saves %q; want %q", got, want)
 	}
 }
 
@@ -162,7 +203,7 @@ func TestKillHelper(t *testing.T) {
 // Killed after any call, a vault is the old or the new generation, whole, and the
 // next opening needs no help.
 func TestKilledAtEachCall(t *testing.T) {
-	sound := soundVault(t)
+	sound := smallVault(t, "content")
 	isNew := false
 	for nth, more := 0, true; more; nth++ {
 		p := copyVault(t, sound)

@@ -44,7 +44,12 @@ const suspectPrefix = wire.VaultFile + ".suspect-"
 func (v *Vault) keep(ctx context.Context) error {
 	if v.suspect {
 		name := v.besideName(suspectPrefix)
-		if err := v.place.keepAs(ctx, name); err != nil {
+		err := v.place.keepAs(ctx, name)
+		if errors.Is(err, unix.EEXIST) {
+			name += "-" + randomName()
+			err = v.place.keepAs(ctx, name)
+		}
+		if err != nil {
 			v.noteOnce("the vault as it was opened could not be kept beside the new one: %v", err)
 		} else {
 			v.suspect = false

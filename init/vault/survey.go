@@ -124,21 +124,25 @@ type fingerprint struct {
 // tick is longer than the kernel's clock for file times stands still.
 const tick = 20 * time.Millisecond
 
+// clock is the one that file times come from; tests turn it back.
+var clock = time.Now
+
 func takeFingerprint(ctx context.Context, tree *os.File) (f fingerprint, err error) {
-	now := time.Now()
-	newest := time.Time{}
+	start := clock()
+	f.settled = true
 	h := newHasher()
 	err = walk(ctx, tree, func(e *entry) error {
 		h.text(e.path)
 		h.numbers(e.Ino, uint64(e.Mode), uint64(e.Uid), uint64(e.Gid), uint64(e.Size), uint64(e.Nlink), uint64(e.Rdev))
 		h.times(e.Mtim, e.Ctim)
-		if t := time.Unix(e.Ctim.Unix()); t.After(newest) {
-			newest = t
+		// After a clock was turned back, what is in the future is as settled as
+		// what is in the past.
+		if start.Sub(time.Unix(e.Ctim.Unix())).Abs() <= tick {
+			f.settled = false
 		}
 		return nil
 	})
 	h.Sum(f.sum[:0])
-	f.settled = now.Sub(newest) > tick
 	return f, err
 }
 
