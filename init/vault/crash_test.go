@@ -160,7 +160,7 @@ func playNew(t *testing.T, trick func(*sys.Op) error) *recording {
 	r := record(t, p, noVault)
 	r.trick = trick
 	r.may(noVault, "") // which is known only when it has been opened
-	if err := Create(context.Background(), p, secret(t, "pass"), smallestSize); err != nil {
+	if err := Create(context.Background(), p, secret(t, "pass"), smallestSize, Cost{}); err != nil {
 		t.Fatal(err)
 	}
 	created := len(r.log)
@@ -248,7 +248,7 @@ func playConflict(t *testing.T) *recording {
 func smallVault(t testing.TB, content string) []byte {
 	t.Helper()
 	p := place(t)
-	if err := Create(context.Background(), p, secret(t, "pass"), smallestSize); err != nil {
+	if err := Create(context.Background(), p, secret(t, "pass"), smallestSize, Cost{}); err != nil {
 		t.Fatal(err)
 	}
 	v := mustOpen(t, p)
@@ -441,7 +441,7 @@ func opens(t testing.TB, p Place, tree string, now event, saves bool) error {
 	v, err := Open(context.Background(), p, pass, root)
 	sys.Fault = nil
 	if errors.Is(err, ErrAbsent) && slices.Contains(now.may, noVault) {
-		return Create(context.Background(), p, pass, smallestSize)
+		return Create(context.Background(), p, pass, smallestSize, Cost{})
 	}
 	if err := errors.Join(err, looked); err != nil {
 		return err
@@ -498,7 +498,7 @@ func stockAccepts(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	key, err := h.Unlock(context.Background(), secret(t, "pass"))
+	key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
 	if err != nil {
 		t.Fatal(err)
 	}

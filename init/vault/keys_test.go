@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// opens tells whether pass opens the vault file of that name, and what for.
-func opens(t *testing.T, p Place, name, pass string) bool {
+// canOpen tells whether pass opens the vault file of that name, and what for.
+func canOpen(t *testing.T, p Place, name, pass string) bool {
 	t.Helper()
 	f, err := os.Open(p.path(name))
 	if err != nil {
@@ -78,7 +78,7 @@ func TestAddAndRemoveKey(t *testing.T) {
 	}
 	wantKeys(t, v, "", "ada")
 	for _, pass := range []string{"pass", "ada's"} {
-		if !opens(t, p, "vault.img", pass) {
+		if !canOpen(t, p, "vault.img", pass) {
 			t.Errorf("%q doesn't open the vault", pass)
 		}
 		if err := v.Verify(ctx, secret(t, pass)); err != nil {
@@ -104,7 +104,7 @@ func TestAddAndRemoveKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKeys(t, v, "")
-	if opens(t, p, "vault.img", "ada's") || !opens(t, p, "vault.img", "pass") {
+	if canOpen(t, p, "vault.img", "ada's") || !canOpen(t, p, "vault.img", "pass") {
 		t.Error("the wrong key was removed")
 	}
 	if err := v.Verify(ctx, secret(t, "ada's")); !errors.Is(err, ErrPassphrase) {
@@ -137,7 +137,7 @@ func TestChangeKey(t *testing.T) {
 	if err := v.ChangeKey(ctx, 0, secret(t, "new"), Cost{}); err != nil {
 		t.Fatal(err)
 	}
-	if opens(t, p, "vault.img", "pass") || !opens(t, p, "vault.img", "new") {
+	if canOpen(t, p, "vault.img", "pass") || !canOpen(t, p, "vault.img", "new") {
 		t.Error("the old passphrase still opens the vault, or the new one doesn't")
 	}
 	if err := v.Verify(ctx, secret(t, "pass")); !errors.Is(err, ErrPassphrase) {
@@ -189,13 +189,13 @@ func TestClosedVault(t *testing.T) {
 	wantKeys(t, u, "", recoveryLabel)
 	first := string(code.Bytes())
 	code.Destroy()
-	if !opens(t, p, "vault.img", strings.ToLower(first)) {
+	if !canOpen(t, p, "vault.img", strings.ToLower(first)) {
 		t.Error("the recovery code doesn't open the vault")
 	}
 	code = recovery()
 	defer code.Destroy()
 	wantKeys(t, u, "", recoveryLabel)
-	if opens(t, p, "vault.img", first) || !opens(t, p, "vault.img", string(code.Bytes())) {
+	if canOpen(t, p, "vault.img", first) || !canOpen(t, p, "vault.img", string(code.Bytes())) {
 		t.Error("the second code isn't in the place of the first")
 	}
 	u.Close()
@@ -243,7 +243,7 @@ func TestKeyChangeFailsAtEachCall(t *testing.T) {
 		}
 		err = v.ChangeKey(ctx, slot, secret(t, next), Cost{})
 		sys.Fault = nil
-		was, is := opens(t, p, "vault.img", now), opens(t, p, "vault.img", next)
+		was, is := canOpen(t, p, "vault.img", now), canOpen(t, p, "vault.img", next)
 		if was == is || err == nil && was {
 			t.Errorf("call %d fails, ChangeKey() = %v: the old passphrase opens %v, the new one %v", nth, err, was, is)
 		}

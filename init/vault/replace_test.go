@@ -28,7 +28,7 @@ func history(t *testing.T) Place {
 	return p
 }
 
-func contentOf(t *testing.T, p Place) string {
+func numberIn(t *testing.T, p Place) string {
 	t.Helper()
 	v := mustOpen(t, p)
 	defer v.Close()
@@ -51,13 +51,13 @@ func TestRollback(t *testing.T) {
 		t.Errorf("Rollback() of an open vault = %v; want %v", err, ErrInUse)
 	}
 	v.Close()
-	if got := contentOf(t, p); got != "0" {
+	if got := numberIn(t, p); got != "0" {
 		t.Fatalf("the vault has content %s after failed rollbacks; want 0", got)
 	}
 	if err := Rollback(ctx, p, 2, secret(t, "pass")); err != nil {
 		t.Fatal(err)
 	}
-	if got := contentOf(t, p); got != "2" {
+	if got := numberIn(t, p); got != "2" {
 		t.Errorf("Rollback(2) gives %s", got)
 	}
 	for _, back := range []struct {
@@ -67,7 +67,7 @@ func TestRollback(t *testing.T) {
 		if err := Rollback(ctx, p, back.n, secret(t, "pass")); err != nil {
 			t.Fatal(err)
 		}
-		if got := contentOf(t, p); got != back.want {
+		if got := numberIn(t, p); got != back.want {
 			t.Errorf("Rollback(%d) gives %s; want %s", back.n, got, back.want)
 		}
 	}
@@ -82,7 +82,7 @@ func TestRollbackWithoutVault(t *testing.T) {
 	if err := Rollback(context.Background(), p, 1, secret(t, "pass")); err != nil {
 		t.Fatal(err)
 	}
-	if got := contentOf(t, p); got != "1" {
+	if got := numberIn(t, p); got != "1" {
 		t.Errorf("Rollback(1) gives %s", got)
 	}
 }
@@ -93,7 +93,7 @@ func TestRollbackRefusesDamage(t *testing.T) {
 	if err := Rollback(context.Background(), p, 1, secret(t, "pass")); !errors.Is(err, ErrDamaged) {
 		t.Errorf("Rollback() to a damaged generation = %v; want %v", err, ErrDamaged)
 	}
-	if got := contentOf(t, p); got != "0" {
+	if got := numberIn(t, p); got != "0" {
 		t.Errorf("the vault has content %s; want 0", got)
 	}
 }
@@ -140,22 +140,22 @@ func TestBackupAndRestore(t *testing.T) {
 		if err := Restore(ctx, p, bytes.NewReader(c.data), size, secret(t, c.pass)); !errors.Is(err, c.want) {
 			t.Errorf("%s: Restore() = %v; want %v", name, err, c.want)
 		}
-		if got := contentOf(t, p); got != "later" {
+		if got := numberIn(t, p); got != "later" {
 			t.Fatalf("%s: the vault has content %s", name, got)
 		}
 	}
 	if err := Restore(ctx, p, bytes.NewReader(backup), size, secret(t, "pass")); err != nil {
 		t.Fatal(err)
 	}
-	if got := contentOf(t, p); got != "0" {
+	if got := numberIn(t, p); got != "0" {
 		t.Errorf("the restored vault has content %s; want 0", got)
 	}
-	if err := Rollback(ctx, p, 1, secret(t, "pass")); err != nil || contentOf(t, p) != "later" {
+	if err := Rollback(ctx, p, 1, secret(t, "pass")); err != nil || numberIn(t, p) != "later" {
 		t.Errorf("what was there before the restoring isn't kept: %v", err)
 	}
 	// In an empty directory.
 	fresh := placeIn(t, t.TempDir())
-	if err := Restore(ctx, fresh, bytes.NewReader(backup), size, secret(t, "pass")); err != nil || contentOf(t, fresh) != "0" {
+	if err := Restore(ctx, fresh, bytes.NewReader(backup), size, secret(t, "pass")); err != nil || numberIn(t, fresh) != "0" {
 		t.Errorf("Restore() where there is no vault = %v", err)
 	}
 	if st, err := fresh.stat(wire.VaultFile); err != nil || st.Blocks*512 > size/2 {
@@ -203,7 +203,7 @@ func TestHeaderBackup(t *testing.T) {
 	if err := RestoreHeader(ctx, p, bytes.NewReader(header), int64(len(header)), secret(t, "pass")); err != nil {
 		t.Fatal(err)
 	}
-	if got := contentOf(t, p); got != "0" {
+	if got := numberIn(t, p); got != "0" {
 		t.Errorf("the vault has content %s; want 0", got)
 	}
 }
