@@ -37,9 +37,8 @@ import (
 // swap names under it: it runs as root and trusts what it reads.
 
 // Changed says whether the tree may differ from what is on disk, by metadata: it
-// is cheap and misses writes through a shared mapping, which Save finds. What was
-// saved within a tick of its last change counts as changed until another Save
-// finds that it isn't.
+// is cheap and misses writes through a shared mapping, which Save finds. Of what was
+// saved within a tick of its last change metadata don't tell: it is read once more.
 func (v *Vault) Changed() (bool, error) {
 	v.saving.Lock()
 	defer v.saving.Unlock()
@@ -47,6 +46,10 @@ func (v *Vault) Changed() (bool, error) {
 		return false, ErrClosed
 	}
 	now, err := takeFingerprint(context.Background(), v.tree)
+	if err == nil && !v.clean.settled && now.settled && now.sum == v.clean.sum {
+		digest, _, err := digestTree(context.Background(), v.tree)
+		v.clean.settled = err == nil && digest == v.digest
+	}
 	return !v.clean.settled || now.sum != v.clean.sum, err
 }
 
