@@ -51,7 +51,7 @@ func (s *server) vault(ctx context.Context, offer ssh.NewChannel) {
 	}
 	run, ok := vaultCommands[d.request.Command]
 	if !ok {
-		_ = offer.Reject(ssh.ConnectionFailed, "unknown command")
+		_ = offer.Reject(ssh.UnknownChannelType, "unknown command")
 		return
 	}
 	channel, requests, err := offer.Accept()
@@ -186,7 +186,7 @@ func (d *dialogue) closedAfter(check func(vault.Place) error, do func(vault.Plac
 	return d.closed(func(place vault.Place) error { return do(place, pass) })
 }
 
-func (d *dialogue) cost() vault.Cost { return vault.Cost{Time: time.Duration(d.request.Time)} }
+func (d *dialogue) cost() vault.Cost { return vault.Cost{Time: d.request.Time} }
 
 func (d *dialogue) passwd() error {
 	return d.authorized(func(old *locked.Buffer) error {

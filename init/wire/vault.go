@@ -40,13 +40,13 @@ const MaxAnswer = 4096
 
 // VaultRequest is a command with what it takes.
 type VaultRequest struct {
-	Command string   `json:"command"`
-	Number  int      `json:"number,omitempty"` // of a keyslot, or of a generation
-	Label   string   `json:"label,omitempty"`  // of a new keyslot
-	Size    int64    `json:"size,omitempty"`   // bytes: of the vault, or of the file that follows
-	Time    Duration `json:"time,omitempty"`   // what trying a new passphrase shall take; the usual if 0
-	Header  bool     `json:"header,omitempty"` // backup and restore: the header alone
-	To      string   `json:"to,omitempty"`     // export: where it goes, for the question
+	Command string        `json:"command"`
+	Number  int           `json:"number,omitempty"` // of a keyslot, or of a generation
+	Label   string        `json:"label,omitempty"`  // of a new keyslot
+	Size    int64         `json:"size,omitempty"`   // bytes: of the vault, or of the file that follows
+	Time    time.Duration `json:"time,omitempty"`   // ns; what trying a new passphrase shall take, the usual if 0
+	Header  bool          `json:"header,omitempty"` // backup and restore: the header alone
+	To      string        `json:"to,omitempty"`     // export: where it goes, for the question
 }
 
 // VaultMessage is one of: a question, a remark, a word on what comes next, the end.

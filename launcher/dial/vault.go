@@ -48,8 +48,11 @@ func (c *Client) vault(ctx context.Context, request wire.VaultRequest, desk Desk
 		return nil, err
 	}
 	channel, requests, err := c.ssh.OpenChannel(wire.VaultChannel, extra)
-	var unknown *ssh.OpenChannelError
-	if errors.As(err, &unknown) {
+	var refused *ssh.OpenChannelError
+	if errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed {
+		return nil, errors.New(Printable(refused.Message))
+	}
+	if refused != nil {
 		return nil, fmt.Errorf("the pod doesn't know the command %s: its image is older than this program", request.Command)
 	}
 	if err != nil {

@@ -174,9 +174,9 @@ func (a answers) confirm(ctx context.Context, question string) (bool, error) {
 }
 
 // costFlag is for commands that make a keyslot.
-func costFlag(c *kingpin.CmdClause) func() (wire.Duration, error) {
+func costFlag(c *kingpin.CmdClause) func() (time.Duration, error) {
 	text := c.Flag("iter-time", "How long trying the new passphrase shall take on this machine, such as 2s.").PlaceHolder("TIME").String()
-	return func() (wire.Duration, error) {
+	return func() (time.Duration, error) {
 		if *text == "" {
 			return 0, nil
 		}
@@ -184,7 +184,7 @@ func costFlag(c *kingpin.CmdClause) func() (wire.Duration, error) {
 		if err != nil || d < shortestTry || d > longestTry {
 			return 0, &UsageError{fmt.Errorf("--iter-time: %q is not between %v and %v", *text, shortestTry, longestTry)}
 		}
-		return wire.Duration(d), nil
+		return d, nil
 	}
 }
 

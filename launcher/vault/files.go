@@ -2,11 +2,13 @@ package vault
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -20,8 +22,9 @@ func backup(c *kingpin.CmdClause) func(Front) (int, error) {
 	return func(front Front) (int, error) {
 		request := wire.VaultRequest{Command: wire.VaultBackup, Header: *header}
 		err := newFile(*file, func(f *os.File) error {
-			_, err := visit(front, request, answers{}, dial.Desk{Source: dial.Nobody(), Out: f})
-			return err
+			w := &sparse{file: f}
+			_, err := visit(front, request, answers{}, dial.Desk{Source: dial.Nobody(), Out: w})
+			return errors.Join(err, f.Truncate(w.size))
 		})
 		if err == nil {
 			front.Tell("wrote " + *file)
@@ -62,6 +65,24 @@ func newFile(path string, write func(*os.File) error) error {
 	}
 	defer dir.Close()
 	return dir.Sync()
+}
+
+// sparse leaves holes where it is given zeroes, which most of a vault is.
+type sparse struct {
+	file *os.File
+	size int64 // bytes, so far
+}
+
+func (s *sparse) Write(p []byte) (int, error) {
+	for piece := range slices.Chunk(p, 4096) {
+		if bytes.Count(piece, []byte{0}) < len(piece) {
+			if _, err := s.file.WriteAt(piece, s.size); err != nil {
+				return 0, err
+			}
+		}
+		s.size += int64(len(piece))
+	}
+	return len(p), nil
 }
 
 func restore(c *kingpin.CmdClause) func(Front) (int, error) {

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"os"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -65,7 +66,7 @@ func recovery(c *kingpin.CmdClause) func(Front) (int, error) {
 }
 
 // change is visit for what makes a keyslot.
-func change(front Front, request wire.VaultRequest, cost func() (wire.Duration, error), answers answers, desk dial.Desk) (_ *wire.VaultResult, err error) {
+func change(front Front, request wire.VaultRequest, cost func() (time.Duration, error), answers answers, desk dial.Desk) (_ *wire.VaultResult, err error) {
 	if request.Time, err = cost(); err != nil {
 		return nil, err
 	}
