@@ -35,16 +35,22 @@ func takeSnapshot(ctx context.Context, tree *os.File, limit int64) (*snapshot, e
 	}
 	s := &snapshot{root, newSieve(), map[uint64]string{}, make([]byte, 128<<10)}
 	defer clear(s.buffer)
-	var dirs []*entry // finished last, inner ones first: making entries changes times
+	// Finished last, inner ones first: making entries changes times, and takes over
+	// a default access list.
+	type directory struct {
+		*entry
+		attrs []attribute
+	}
+	var dirs []directory
 	err = walk(ctx, tree, func(e *entry) error {
 		if err := s.sieve.take(e); err != nil {
 			return err
 		}
 		err := s.copy(ctx, e)
 		if err == nil && e.kind() == unix.S_IFDIR {
-			attrs, attrErr := s.sieve.attributes(e)
-			dirs = append(dirs, &entry{path: e.path, Stat_t: e.Stat_t})
-			err = errors.Join(attrErr, s.setAttributes(e.path, attrs))
+			var attrs []attribute
+			attrs, err = s.sieve.attributes(e)
+			dirs = append(dirs, directory{&entry{path: e.path, Stat_t: e.Stat_t}, attrs})
 		}
 		if gone(err) {
 			err = errors.Join(err, s.drop(e))
@@ -52,7 +58,7 @@ func takeSnapshot(ctx context.Context, tree *os.File, limit int64) (*snapshot, e
 		return err
 	})
 	for i := len(dirs) - 1; i >= 0 && err == nil; i-- {
-		err = s.finish(dirs[i])
+		err = s.finish(dirs[i].entry, dirs[i].attrs)
 	}
 	if errors.Is(err, unix.ENOSPC) {
 		err = fmt.Errorf("%w: %w", ErrFull, err)
@@ -110,7 +116,10 @@ func (s *snapshot) copy(ctx context.Context, e *entry) error {
 	}
 	s.names[e.Ino] = e.path
 	attrs, err := s.sieve.attributes(e)
-	return errors.Join(err, s.setAttributes(e.path, attrs), s.finish(e))
+	if err != nil {
+		return err
+	}
+	return s.finish(e, attrs)
 }
 
 // copyFile copies a regular file until it was quiet meanwhile, or often enough.
@@ -186,9 +195,9 @@ func (s *snapshot) setAttributes(path string, attrs []attribute) error {
 	return nil
 }
 
-// finish gives the copy its owner, mode and times. Attributes that a change of
-// owner drops are set again.
-func (s *snapshot) finish(e *entry) error {
+// finish gives the copy its owner, mode, attributes and times, in this order:
+// chown drops set-id bits and capabilities, and everything changes times.
+func (s *snapshot) finish(e *entry, attrs []attribute) error {
 	if err := unix.Fchownat(s.fd(), e.path, int(e.Uid), int(e.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return e.fail("chown", err)
 	}
@@ -196,6 +205,9 @@ func (s *snapshot) finish(e *entry) error {
 		if err := unix.Fchmodat(s.fd(), e.path, e.Mode&0o7777, 0); err != nil {
 			return e.fail("chmod", err)
 		}
+	}
+	if err := s.setAttributes(e.path, attrs); err != nil {
+		return err
 	}
 	times := []unix.Timespec{e.Atim, e.Mtim}
 	return e.fail("set times", unix.UtimesNanoAt(s.fd(), e.path, times, unix.AT_SYMLINK_NOFOLLOW))

@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tazzo/tazpod/test/need"
+	"github.com/tazzo/tazpod/test/trees"
 )
 
 func TestRoundTrip(t *testing.T) {
 	need.Root(t)
 	need.Command(t, "mke2fs", "e2fsck")
 	from, to := ramDir(t), ramDir(t)
-	fillTree(t, from, 2000, 30<<20)
+	trees.Fill(t, from, 2000, 30<<20)
 	for i, name := range []string{"large", "large", "large", "dir", "empty", "every other block", "long link"} {
 		value := bytes.Repeat([]byte{byte(i + 1)}, 20_000) // in an inode of its own
 		must(t, unix.Lsetxattr(filepath.Join(from, name), fmt.Sprint("trusted.huge", i), value, 0))
@@ -42,7 +43,7 @@ func TestRoundTrip(t *testing.T) {
 	if stats.Special != 1 || stats.Files < 2000 || stats.Links != 1 || stats.LostAttrs != 0 {
 		t.Errorf("stats = %+v; want 1 special file, 1 link, no lost attribute", stats)
 	}
-	sameTree(t, manifest(t, to), manifest(t, from))
+	trees.Same(t, trees.Manifest(t, to), trees.Manifest(t, from))
 	must(t, fs.Verify(ctx, open(t, to), ghostIDs))
 	if err := fs.Walk(ctx, func(e Entry) error {
 		if e.UID == treeID || e.GID == treeID {
@@ -58,11 +59,11 @@ func TestRoundTrip(t *testing.T) {
 // mke2fs puts those.
 func TestOwners(t *testing.T) {
 	from, to := ramDir(t), ramDir(t)
-	long := acl(treeID)
+	long := trees.ACL(treeID)
 	for id := range uint32(40) { // too long for an inode's body
 		long = append(long[:12+8*id], append(le.AppendUint32([]byte{aclUser, 0, 7, 0}, treeID+id), long[12+8*id:]...)...)
 	}
-	for i, list := range [][]byte{acl(treeID), acl(5), append(long[:12+8*40], long[12+8*41:]...)} {
+	for i, list := range [][]byte{trees.ACL(treeID), trees.ACL(5), append(long[:12+8*40], long[12+8*41:]...)} {
 		path := filepath.Join(from, string(rune('a'+i)))
 		must(t, os.Mkdir(path, 0o755))
 		must(t, unix.Setxattr(path, "user.before", []byte("b"), 0))
@@ -79,7 +80,7 @@ func TestOwners(t *testing.T) {
 	must(t, openFS(t, image).Verify(ctx, tree, ghostIDs))
 	_, err = openFS(t, image).Extract(ctx, open(t, to), ghostIDs)
 	must(t, err)
-	sameTree(t, manifest(t, to), manifest(t, from))
+	trees.Same(t, trees.Manifest(t, to), trees.Manifest(t, from))
 
 	dir, _ := mount(t, fdPath(image), "ro")
 	value := make([]byte, 1000)
@@ -112,7 +113,7 @@ func TestBuildFull(t *testing.T) {
 // nothing by it.
 func TestAllocated(t *testing.T) {
 	from := ramDir(t)
-	fillTree(t, from, 20, 1<<20)
+	trees.Fill(t, from, 20, 1<<20)
 	tree, ctx := open(t, from), limited(t)
 	image, err := Build(ctx, tree, 600<<20, ghostIDs)
 	must(t, err)
@@ -240,7 +241,7 @@ func TestLongPaths(t *testing.T) {
 // it is an error, or a sound image that Verify judges.
 func TestBuildWhileChanging(t *testing.T) {
 	dir := ramDir(t)
-	fillTree(t, dir, 200, 1<<20)
+	trees.Fill(t, dir, 200, 1<<20)
 	tree, stop, done := open(t, dir), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/test/need"
+	"github.com/tazzo/tazpod/test/trees"
 )
 
 // tinyFormats make images without checksums, so that a change is not refused
@@ -50,7 +51,7 @@ func tinyTree(t testing.TB, huge bool) string {
 	must(t, os.Symlink(strings.Repeat("/far", 40), at("slow")))
 	must(t, unix.Setxattr(at("file"), "user.a", []byte("b"), 0))
 	must(t, unix.Setxattr(at("blocks"), "user.long", bytes.Repeat([]byte("l"), 400), 0))
-	must(t, unix.Setxattr(at("dir"), aclAccess, acl(4242), 0))
+	must(t, unix.Setxattr(at("dir"), aclAccess, trees.ACL(4242), 0))
 	if huge {
 		must(t, unix.Setxattr(at("other"), "user.huge", bytes.Repeat([]byte("h"), 5000), 0))
 	}
@@ -260,7 +261,7 @@ func FuzzOpen(f *testing.F) {
 	outside := ramDir(f)
 	must(f, os.Mkdir(filepath.Join(outside, "dir"), 0o755))
 	write(f, filepath.Join(outside, "witness"), []byte("untouched"), 0o600)
-	before := manifest(f, outside)
+	before := trees.Manifest(f, outside)
 	round := 0
 	f.Fuzz(func(t *testing.T, which byte, changes []byte) {
 		base := int(which) % len(images)
@@ -297,9 +298,9 @@ func FuzzOpen(f *testing.F) {
 		must(t, os.RemoveAll(dir))
 		must(t, unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(outside, "dir"), make([]unix.Timespec, 2), 0))
 		if round == 1 {
-			before = manifest(t, outside)
+			before = trees.Manifest(t, outside)
 		} else if round%256 == 0 {
-			sameTree(t, manifest(t, outside), before)
+			trees.Same(t, trees.Manifest(t, outside), before)
 		}
 	})
 }

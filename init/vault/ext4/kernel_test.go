@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tazzo/tazpod/test/need"
+	"github.com/tazzo/tazpod/test/trees"
 )
 
 // The kernel is the reference: what it shows of a mounted image is what Extract
@@ -46,7 +47,7 @@ func sameAsKernel(t testing.TB, image *os.File) {
 	fs := openFS(t, image)
 	_, err := fs.Extract(limited(t), open(t, to), IDMap{})
 	must(t, err)
-	sameTree(t, manifest(t, to), manifest(t, dir))
+	trees.Same(t, trees.Manifest(t, to), trees.Manifest(t, dir))
 	kernel := open(t, dir)
 	must(t, fs.Verify(limited(t), kernel, IDMap{}))
 	kernel.Close()
@@ -93,7 +94,7 @@ func TestKernelWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			image := mke2fs(t, 160<<20, "", strings.Fields(args)...)
 			dir, end := mount(t, image.Name(), "rw")
-			fillTree(t, dir, 700, 2<<20)
+			trees.Fill(t, dir, 700, 2<<20)
 			if strings.Contains(args, "ea_inode") {
 				for i := range 3 {
 					value := bytes.Repeat([]byte{byte(i/2 + 1)}, 30000) // two are equal and shared
@@ -121,7 +122,7 @@ func TestKernelWritten(t *testing.T) {
 // TestStockWritten reads images whose files mke2fs -d wrote.
 func TestStockWritten(t *testing.T) {
 	from := ramDir(t)
-	fillTree(t, from, 300, 2<<20)
+	trees.Fill(t, from, 300, 2<<20)
 	must(t, unix.Setxattr(filepath.Join(from, "deep"), "user.long", bytes.Repeat([]byte("z"), 600), 0))
 	for name, args := range formats {
 		if strings.Contains(args, "inline_data") {
@@ -142,9 +143,9 @@ func TestBeyondTheKernel(t *testing.T) {
 		image, to := mke2fs(t, 64<<20, from, strings.Fields(args)...), ramDir(t)
 		_, err := openFS(t, image).Extract(limited(t), open(t, to), IDMap{})
 		must(t, err)
-		_, got, _ := strings.Cut(manifest(t, to), "\n") // mke2fs -d loses the root's times
-		_, want, _ := strings.Cut(manifest(t, from), "\n")
-		sameTree(t, got, want)
+		_, got, _ := strings.Cut(trees.Manifest(t, to), "\n") // mke2fs -d loses the root's times
+		_, want, _ := strings.Cut(trees.Manifest(t, from), "\n")
+		trees.Same(t, got, want)
 	}
 }
 
@@ -183,9 +184,9 @@ func TestReplay(t *testing.T) {
 	for _, args := range []string{"-t ext4", "-t ext4 -O metadata_csum_seed,orphan_file -b 4096"} {
 		image := mke2fs(t, 64<<20, "", strings.Fields(args)...)
 		dir, end := mount(t, image.Name(), "rw,data=journal")
-		fillTree(t, dir, 20, 1<<20)
+		trees.Fill(t, dir, 20, 1<<20)
 		must(t, syncFS(dir))
-		want := manifest(t, dir)
+		want := trees.Manifest(t, dir)
 		copied, err := os.Create(filepath.Join(t.TempDir(), "copy"))
 		must(t, err)
 		_, err = io.Copy(copied, io.NewSectionReader(image, 0, 64<<20))
@@ -198,7 +199,7 @@ func TestReplay(t *testing.T) {
 		to := ramDir(t)
 		_, err = openFS(t, copied).Extract(limited(t), open(t, to), IDMap{})
 		must(t, err)
-		sameTree(t, manifest(t, to), want)
+		trees.Same(t, trees.Manifest(t, to), want)
 		must(t, copied.Close())
 	}
 }

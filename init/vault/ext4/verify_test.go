@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tazzo/tazpod/test/trees"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +27,7 @@ func flip(t testing.TB, path string, off int64) {
 // TestVerifySees changes one thing in a tree that equals the image.
 func TestVerifySees(t *testing.T) {
 	from := ramDir(t)
-	fillTree(t, from, 20, 1<<20)
+	trees.Fill(t, from, 20, 1<<20)
 	image, err := Build(limited(t), open(t, from), 64<<20, ghostIDs)
 	must(t, err)
 	defer image.Close()
@@ -123,7 +124,7 @@ func TestLostAndFound(t *testing.T) {
 	must(t, openFS(t, image).Verify(limited(t), tree, IDMap{}))
 	_, err = openFS(t, image).Extract(limited(t), open(t, to), IDMap{})
 	must(t, err)
-	sameTree(t, manifest(t, to), manifest(t, from))
+	trees.Same(t, trees.Manifest(t, to), trees.Manifest(t, from))
 
 	must(t, os.Remove(filepath.Join(from, LostAndFound, "#12")))
 	empty, err := Build(limited(t), tree, 16<<20, IDMap{})
