@@ -160,6 +160,9 @@ func (m *metadata) segment(size int64) (Segment, error) {
 	s := Segment{SectorSize: m.crypt.SectorSize}
 	sector := int64(s.SectorSize)
 	var err error
+	if m.crypt.Offset == "0" {
+		return s, unsupported("its header is detached: the data are in another file")
+	}
 	if s.Offset, err = strconv.ParseInt(m.crypt.Offset, 10, 64); err != nil || s.Offset <= 0 || s.Offset%512 != 0 {
 		return s, damaged("a segment at %.40q", m.crypt.Offset)
 	}

@@ -99,7 +99,7 @@ var hints = []struct {
 	{ErrMissing, "rename vault.img.1 to vault.img to go on with it, or move all of them away for a new vault"},
 	{ErrAbsent, "open a ghost to create one, or put a vault.img there"},
 	{ErrLUKS1, "convert a copy of it: cryptsetup convert --type luks2 FILE"},
-	{ErrNotLUKS, "put the right file there, or an earlier generation: vault.img.1"},
+	{ErrNotLUKS, "put the right file there, or an earlier generation: vault.img.1; a header in a file of its own (cryptsetup --header) is not supported"},
 	{ErrMountPoint, "mount the directory that holds it instead of the file"},
 	{ErrLink, "move the file itself there"},
 	{ErrNotAFile, "move it away"},

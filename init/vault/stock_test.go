@@ -10,6 +10,7 @@ import (
 
 	"github.com/tazzo/tazpod/init/luks"
 	"github.com/tazzo/tazpod/init/sys"
+	"github.com/tazzo/tazpod/init/vault/ext4"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,8 +56,16 @@ func stockVault(t testing.TB, p Place, format []string, mke2fs ...string) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	if err := cipher.WriteRange(context.Background(), img, h.Segment, src, 0, h.Segment.Size, func([]byte, int64) {}); err != nil {
+	used, err := ext4.Allocated(src)
+	if err != nil {
 		t.Fatal(err)
+	}
+	const page = 4096 // the largest sector
+	for _, r := range used {
+		from, to := r.Off/page*page, min((r.Off+r.Len+page-1)/page*page, h.Segment.Size)
+		if err := cipher.WriteRange(context.Background(), img, h.Segment, src, from, to-from, func([]byte, int64) {}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
