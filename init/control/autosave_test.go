@@ -1,11 +1,13 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -206,7 +208,46 @@ func TestTreeIsLimited(t *testing.T) {
 	}
 }
 
-// Who has something that isn't saved is told, and the log gets no names.
+// What is left out of a save is told once on the terminals of the ghosts that
+// have it, and again when it comes back; the log gets no names.
+func TestTellsWhatIsNotSaved(t *testing.T) {
+	o := openedVault(t)
+	defer o.watch.Close()
+	var log bytes.Buffer
+	o.pod.log = zerolog.New(&log)
+	told := make(chan string, 10)
+	for _, profile := range []string{"", "other"} {
+		tell := func(text string) { told <- profile + ": " + text }
+		o.pod.ghosts[profile] = &running{profile: profile, sessions: map[int]*attached{1: {tell: tell}}}
+	}
+	name := filepath.Join(o.tree.Name(), "lost+found") // which can't be a file
+	for round := range 2 {
+		if err := os.WriteFile(name, fmt.Appendf(nil, "%d", round), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // only the first tells
+			if err := o.save(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := <-told; !strings.HasPrefix(got, `: NOT SAVED: "lost+found": `) {
+			t.Errorf("told %q; want what is not saved, in the ghost that has it", got)
+		}
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(told) > 0 {
+		t.Errorf("also told %q", <-told)
+	}
+	if text := log.String(); !strings.Contains(text, `"event":"left out"`) || strings.Contains(text, "lost+found") {
+		t.Errorf("the log has %s; want the event, and no name", text)
+	}
+}
+
 func TestHasLeftOut(t *testing.T) {
 	for _, c := range []struct {
 		ghost *running

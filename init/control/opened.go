@@ -92,7 +92,7 @@ func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bo
 	}
 	o.vault, err = vault.Open(ctx, place, passphrase, o.tree)
 	if errors.Is(err, unix.ENOSPC) {
-		err = &ghost.RefusedError{Detail: fmt.Sprintf("the vault's content doesn't fit in the %d MiB that this pod's memory leaves for it",
+		err = &ghost.RefusedError{Errno: unix.ENOSPC, Detail: fmt.Sprintf("the vault's content doesn't fit in the %d MiB that this pod's memory leaves for it",
 			ghost.Memory()/treeShare>>20), Hint: "give the pod more memory"}
 	}
 	if err != nil {
