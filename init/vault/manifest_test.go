@@ -89,7 +89,7 @@ func thousands(dir string, dirs, files int) error {
 	return nil
 }
 
-// hundreds makes a file of 200 MB, a quarter of it noise and the rest holes: with
+// hundreds makes a file of 200 MB, a tenth of it noise and the rest holes: with
 // the race detector the cipher is ten times slower.
 func hundreds(path string) error {
 	f, err := os.Create(path)
@@ -99,9 +99,9 @@ func hundreds(path string) error {
 	defer f.Close()
 	piece := make([]byte, 1_000_000)
 	random := rand.NewChaCha8([32]byte{7})
-	for i := range int64(50) {
+	for i := range int64(20) {
 		random.Read(piece)
-		if _, err := f.WriteAt(piece, (4*i+3)*int64(len(piece))); err != nil {
+		if _, err := f.WriteAt(piece, (10*i+9)*int64(len(piece))); err != nil {
 			return err
 		}
 	}

@@ -2,10 +2,12 @@ package ext4
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +53,25 @@ func TestBuildFromRAMFS(t *testing.T) {
 	image, err := Build(limited(t), open(t, dir), 32<<20, ghostIDs)
 	must(t, err)
 	must(t, image.Close())
+}
+
+// TestPatience follows names as well as bytes, whatever has how many.
+func TestPatience(t *testing.T) {
+	dir := ramDir(t)
+	write(t, filepath.Join(dir, "file"), []byte("data"), 0o600)
+	const links = 1000
+	for i := range links {
+		must(t, os.Link(filepath.Join(dir, "file"), filepath.Join(dir, fmt.Sprint(i))))
+	}
+	got, err := measure(limited(t), open(t, dir), 32<<20)
+	if err != nil || got.names != links+1 || got.inodes != 2 {
+		t.Errorf("measure() = %+v, %v; want %d names and 2 inodes", got, err, links+1)
+	}
+	for _, s := range []size{got, {inodes: 200_000, names: 200_000}} {
+		if least := time.Duration(s.names) * 6 * time.Millisecond; s.patience() < least+patience {
+			t.Errorf("patience() of %+v = %v; want at least %v", s, s.patience(), least+patience)
+		}
+	}
 }
 
 // TestErrorsQuoteNames keeps what a name holds off people's terminals.
