@@ -182,6 +182,21 @@ func TestTreeIsLimited(t *testing.T) {
 	if percent, _ := fullness(o.tree.Name(), bound{}); percent >= ramFull {
 		t.Errorf("the empty tree is %d%% full", percent)
 	}
+	for i := range 5000 {
+		f, err := os.Create(filepath.Join(o.tree.Name(), fmt.Sprint("name ", i)))
+		if err != nil {
+			if percent, text := fullness(o.tree.Name(), bound{"it", "less"}); !errors.Is(err, unix.ENOSPC) || i < 1000 || percent != 100 || !strings.HasSuffix(text, " files): less") {
+				t.Errorf("file %d: %v; %d%%, %q", i, err, percent, text)
+			}
+			break
+		}
+		f.Close()
+	}
+	for i := range 1000 {
+		if err := os.Remove(filepath.Join(o.tree.Name(), fmt.Sprint("name ", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	f, err := os.Create(filepath.Join(o.tree.Name(), "big"))
 	if err != nil {
 		t.Fatal(err)

@@ -112,23 +112,20 @@ func (r *running) tell(text string) {
 	}
 }
 
-// fullness is how full a RAM file system is, in percent and for people.
+// fullness is how full a RAM file system is, in percent and for people; 0 for one
+// without a limit.
 func fullness(path string, b bound) (percent int, text string) {
-	percent, used, size := fill(path)
-	return percent, fmt.Sprintf("%s is %d%% full (%d of %d MiB): %s", b.what, percent, used>>20, size>>20, b.way)
-}
-
-// fill is how full a RAM file system is; 0 percent for one without a limit.
-func fill(path string) (percent int, used, size int64) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(path, &fs); err != nil || fs.Blocks == 0 { // ramfs, or it has just gone
-		return 0, 0, 0
+		return 0, ""
 	}
-	size = int64(fs.Blocks) * fs.Bsize
-	used = size - int64(fs.Bavail)*fs.Bsize
+	size := int64(fs.Blocks) * fs.Bsize
+	used := size - int64(fs.Bavail)*fs.Bsize
 	percent = int(100 * used / size)
-	if fs.Files > 0 { // many small files use up names first
-		percent = max(percent, int(100*(fs.Files-fs.Ffree)/fs.Files))
+	of := fmt.Sprintf("%d of %d MiB", used>>20, size>>20)
+	if names := fs.Files - fs.Ffree; fs.Files > 0 && int(100*names/fs.Files) > percent { // many small files use up names first
+		percent = int(100 * names / fs.Files)
+		of = fmt.Sprintf("%d of %d files", names, fs.Files)
 	}
-	return percent, used, size
+	return percent, fmt.Sprintf("%s is %d%% full (%s): %s", b.what, percent, of, b.way)
 }

@@ -31,7 +31,7 @@ func sameKey(t *testing.T, path string) *Header {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := h.Unlock(context.Background(), secret(t, "pass"))
+	key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +99,12 @@ func TestKeyslots(t *testing.T) {
 		if n := len(h.metadata.keyslots); n != slot+1 {
 			t.Errorf("%d keyslots; want %d", n, slot+1)
 		}
-		pass, err := h.Unlock(context.Background(), secret(t, fmt.Sprint("pass ", slot)))
-		if err != nil {
-			t.Errorf("Unlock() by keyslot %d = %v", slot, err)
+		pass, n, err := h.Unlock(context.Background(), secret(t, fmt.Sprint("pass ", slot)))
+		if err != nil || n != slot {
+			t.Errorf("Unlock() by keyslot %d = %d, %v", slot, n, err)
 		}
 		pass.Destroy()
-		if _, err := h.Unlock(context.Background(), secret(t, fmt.Sprint("pass ", slot+1))); !errors.Is(err, ErrPassphrase) {
+		if _, _, err := h.Unlock(context.Background(), secret(t, fmt.Sprint("pass ", slot+1))); !errors.Is(err, ErrPassphrase) {
 			t.Errorf("Unlock() by none of %d = %v; want %v", slot+1, err, ErrPassphrase)
 		}
 	}

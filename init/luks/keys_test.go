@@ -43,7 +43,7 @@ func numbers(list []Keyslot) (n []int) {
 	return n
 }
 
-func TestKeyslots(t *testing.T) {
+func TestAddAndRemoveKey(t *testing.T) {
 	ctx := context.Background()
 	h, key := made(t)
 	for i, pass := range []string{"second", "third"} {

@@ -25,7 +25,7 @@ var capability = []byte{1, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 // 10,000 small files, and one of 200 MB.
 func TestSameTree(t *testing.T) {
 	p := place(t)
-	if err := Create(context.Background(), p, secret(t, "pass"), 320<<20); err != nil {
+	if err := Create(context.Background(), p, secret(t, "pass"), 320<<20, Cost{}); err != nil {
 		t.Fatal(err)
 	}
 	v := mustOpen(t, p)

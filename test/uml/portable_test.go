@@ -136,7 +136,7 @@ func TestPortable(t *testing.T) {
 // show the same tree, write to it, and give it back: closed, and as it was at one
 // moment while it was open.
 func testOurs(t *testing.T, s *sharedVault) {
-	if err := ours.Create(t.Context(), s.place(s.dir), sharedPass(t), 64<<20); err != nil {
+	if err := ours.Create(t.Context(), s.place(s.dir), sharedPass(t), 64<<20, ours.Cost{}); err != nil {
 		t.Fatal(err)
 	}
 	v, tree := s.open(wire.VaultFile)
