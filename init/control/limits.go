@@ -2,6 +2,8 @@ package control
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -109,6 +111,16 @@ func (r *running) warn(format string, args ...any) {
 func (r *running) tell(text string) {
 	for _, s := range r.sessions {
 		go s.tell(text)
+	}
+}
+
+// warn tells every session of every ghost.
+func (p *pod) warn(format string, args ...any) {
+	p.mu.Lock()
+	all := slices.Collect(maps.Values(p.ghosts))
+	p.mu.Unlock()
+	for _, r := range all {
+		r.warn(format, args...)
 	}
 }
 

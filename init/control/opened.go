@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,10 +170,28 @@ func (o *opened) resize(ctx context.Context, size int64) error {
 	return errors.Join(o.vault.Resize(ctx, size), o.limit())
 }
 
+// note keeps how a save went, and tells the ghosts why one failed, unless that is
+// what they were told last, and when that is over.
 func (o *opened) note(err error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	before := o.saveError
 	o.saveError = err
+	o.mu.Unlock()
+	switch {
+	case err == nil && before != nil:
+		o.pod.warn("the vault is saved again")
+	case reason(err) != reason(before):
+		o.pod.warn("%v: %s", err, cmp.Or(vault.Hint(err), "your changes are only in RAM; it is tried again"))
+	}
+}
+
+// reason is what stays the same about an error when something is tried again.
+func reason(err error) string {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return fmt.Sprint(err)
 }
 
 func (o *opened) lastError() error {

@@ -221,7 +221,11 @@ func TestFullDisk(t *testing.T) {
 	if out := p.tazpod("status").ok(); !strings.Contains(out, "no space left") {
 		t.Errorf("status doesn't say why: %s", out)
 	}
-	term.send("rm ~/secrets/large; exit\n")
+	term.expect("no space left on device: free some space")
+	term.send("rm ~/secrets/large\n")
+	term.expect("the vault is saved again")
+	equal(t, "times it was told", strings.Count(term.screen(), "no space left"), 1)
+	term.send("exit\n")
 	equal(t, "status", term.end(), 0)
 	equal(t, "small file", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/small").ok(), "safe\n")
 	if rest := run(t, "ls", "-A", vault).ok(); strings.Contains(rest, "tmp") {
