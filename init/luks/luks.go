@@ -220,19 +220,22 @@ func (h *Header) SameAs(img sys.Sparse) (bool, error) {
 // places. Most of a header is room for keyslots.
 func (h *Header) sum(img sys.Sparse) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
-	page := make([]byte, pageSize)
+	buffer := make([]byte, 16*pageSize)
 	next := int64(0)
 	err = sys.EachData(context.Background(), img, 0, h.Length, func(offset, length int64) error {
-		end := min(offset+length, h.Length)
-		for at := max(next, offset/pageSize*pageSize); at < end; at = next {
-			next = at + pageSize
-			p := page[:min(pageSize, h.Length-at)]
+		at := max(next, offset/pageSize*pageSize) // holes end where the file system likes
+		next = min(h.Length, (offset+length+pageSize-1)/pageSize*pageSize)
+		for at < next {
+			p := buffer[:min(int64(len(buffer)), next-at)]
 			if err := readPart(img, p, at); err != nil {
 				return err
 			}
-			if !allZero(p) {
-				hash.Write(binary.BigEndian.AppendUint64(nil, uint64(at)))
-				hash.Write(p)
+			for page := range slices.Chunk(p, pageSize) {
+				if !allZero(page) {
+					hash.Write(binary.BigEndian.AppendUint64(nil, uint64(at)))
+					hash.Write(page)
+				}
+				at += int64(len(page))
 			}
 		}
 		return nil
