@@ -39,6 +39,7 @@ test: setup build lint
 .PHONY: bench
 bench: setup build
 	$(GO) run ./bench
+	$(GO) run ./bench/vault
 
 .PHONY: fuzz
 fuzz:
