@@ -50,6 +50,9 @@ func run(ctx context.Context) error {
 	}
 	inUML, err := measureUML(ctx, max(3, *rounds/3))
 	if err != nil {
+		say("%v", err) // the rest is worth having; those rows say that they are missing
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	ciphers, err := measureCiphers(ctx, *rounds)

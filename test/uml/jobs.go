@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// patience is how long the guest may take for anything.
-const patience = 4 * time.Minute
+// usualPatience is how long the guest may take for anything.
+const usualPatience = 4 * time.Minute
 
 // Result is what a command in the guest left.
 type Result struct {
@@ -84,8 +84,8 @@ func (m *Machine) await(status <-chan int, what string) int {
 			return code
 		}
 		m.t.Fatalf("%s: User-Mode Linux ended:\n%s", what, m.messages())
-	case <-time.After(patience):
-		m.t.Fatalf("%s: no end after %s:\n%s", what, patience, m.messages())
+	case <-time.After(m.patience):
+		m.t.Fatalf("%s: no end after %s:\n%s", what, m.patience, m.messages())
 	}
 	return 0
 }

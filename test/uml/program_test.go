@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // BenchmarkProgram runs a program of the host in a machine, for benchmarks that need
@@ -14,7 +15,7 @@ func BenchmarkProgram(b *testing.B) {
 		b.Skip("no program is given")
 	}
 	program := flag.Arg(0) // the guest has a /tmp of its own
-	m := Start(b, Options{MemoryMB: 3072, ScratchMB: 4096, Binds: []string{filepath.Dir(program)}})
+	m := Start(b, Options{MemoryMB: 3072, ScratchMB: 4096, Patience: time.Hour, Binds: []string{filepath.Dir(program)}})
 	for b.Loop() {
 		r := m.Run(flag.Args()...)
 		if r.Err() != nil {

@@ -11,19 +11,22 @@
 package uml
 
 import (
+	"cmp"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/tazzo/tazpod/test/need"
 )
 
 // Options say what the machine has.
 type Options struct {
-	MemoryMB  int      // 512 if 0
-	ScratchMB int      // of ext4 on /scratch; if 0, /scratch is in RAM
-	SwapMB    int      // of a swap device; 0 for none
-	Binds     []string // the host's directories that the guest can write to, at the same paths
-	Kernel    []string // more parameters, such as "init_on_free=1"
+	MemoryMB  int           // 512 if 0
+	ScratchMB int           // of ext4 on /scratch; if 0, /scratch is in RAM
+	SwapMB    int           // of a swap device; 0 for none
+	Binds     []string      // the host's directories that the guest can write to, at the same paths
+	Patience  time.Duration // how long it may take for anything; 4 minutes if 0
+	Kernel    []string      // more parameters, such as "init_on_free=1"
 }
 
 // Machine is a running guest. It is killed at the end of the test.
@@ -33,6 +36,8 @@ type Machine struct {
 	ram  *os.File // physical memory
 	swap string   // what the swap device is; empty if there is none
 	jobs jobs
+
+	patience time.Duration
 }
 
 // Start boots a machine. Everything in it sees the host's files; what it writes
@@ -43,7 +48,7 @@ func Start(t testing.TB, o Options) *Machine {
 	if o.MemoryMB == 0 {
 		o.MemoryMB = 512
 	}
-	m := &Machine{t: t, dir: t.TempDir()}
+	m := &Machine{t: t, dir: t.TempDir(), patience: cmp.Or(o.Patience, usualPatience)}
 	booted := m.jobs.expect(bootJob)
 	parameters, err := m.prepare(o)
 	if err == nil {
