@@ -200,7 +200,7 @@ func decrypt(ctx context.Context, path, to string) error {
 		return err
 	}
 	defer pass.Destroy()
-	key, err := header.Unlock(ctx, pass)
+	key, _, err := header.Unlock(ctx, pass)
 	if err != nil {
 		return err
 	}
