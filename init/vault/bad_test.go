@@ -1,13 +1,16 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
@@ -357,4 +360,44 @@ func TestMissingBesideGenerations(t *testing.T) {
 	if exists, err := Exists(p); !exists || err != nil {
 		t.Errorf("Exists() = %v, %v; want true", exists, err)
 	}
+}
+
+// FuzzVault opens a vault of which some bytes have changed: that is an error, or
+// opens it, and leaves its file as it was. A change is an offset, in the header if
+// it is even and in the data if it is odd, and a byte.
+func FuzzVault(f *testing.F) {
+	sound := soundVault(f)
+	var used []int // blocks that aren't all zero
+	for at := 2 << 20; at < len(sound); at += sealBlock {
+		if !allZero(sound[at : at+sealBlock]) {
+			used = append(used, at)
+		}
+	}
+	f.Add([]byte{})
+	for _, offset := range []uint16{0, 6, 8, 16, 448, 4096, 4100, 4400, 5000, 16384, 16390, 20480, 20600, 32768, 1, 2049, 12001} {
+		f.Add([]byte{byte(offset), byte(offset >> 8), 0xFF, byte(offset + 16384), byte((offset + 16384) >> 8), 0x22})
+	}
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		content := slices.Clone(sound)
+		for ; len(changes) >= 3; changes = changes[3:] {
+			at := int(changes[0]) | int(changes[1])<<8
+			if at%2 == 1 {
+				at = used[at/2%len(used)] + at/2%sealBlock
+			}
+			content[at] = changes[2]
+		}
+		p := copyVault(t, content)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		v, err := Open(ctx, p, secret(t, "pass"), newTree(t))
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			v.Close()
+		}
+		if after, err := os.ReadFile(vaultPath(p)); err != nil || !bytes.Equal(after, content) {
+			t.Errorf("opening changed the file (%v)", err)
+		}
+	})
 }
