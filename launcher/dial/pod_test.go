@@ -29,6 +29,7 @@ type fakePod struct {
 	key        ssh.Signer
 	status     wire.Status
 	lock       wire.LockReply
+	vault      func(ssh.Channel) // the pod's side of a command about the vault
 
 	mu    sync.Mutex
 	tries int
@@ -103,8 +104,14 @@ func (p *fakePod) serve(c net.Conn) {
 	}
 	go p.answer(requests)
 	for channel := range channels {
+		if channel.ChannelType() == wire.VaultChannel && p.vault == nil {
+			_ = channel.Reject(ssh.UnknownChannelType, "")
+			continue
+		}
 		stream, requests, err := channel.Accept()
-		if err == nil {
+		if err == nil && channel.ChannelType() == wire.VaultChannel {
+			go p.vault(stream)
+		} else if err == nil {
 			go p.session(c, stream, requests)
 		}
 	}
