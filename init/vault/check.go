@@ -113,7 +113,7 @@ const fileSystem = "file system" // the row of checkFiles
 // replayed there first.
 func checkFiles(ctx context.Context, img *sys.File, plain *luks.Sectors) (row wire.Check, err error) {
 	row = wire.Check{Promise: "P5", Name: fileSystem, OK: true}
-	image, err := decrypted(ctx, img, plain)
+	image, err := inRAM(ctx, img, plain)
 	if err != nil {
 		return row, err
 	}
@@ -135,9 +135,9 @@ func checkFiles(ctx context.Context, img *sys.File, plain *luks.Sectors) (row wi
 	return row, err
 }
 
-// decrypted is the file system as a file in RAM, which the caller zeroes and
+// inRAM is the file system as a file in RAM, which the caller zeroes and
 // closes. It refuses what memory doesn't suffice for.
-func decrypted(ctx context.Context, img *sys.File, plain *luks.Sectors) (*os.File, error) {
+func inRAM(ctx context.Context, img *sys.File, plain *luks.Sectors) (*os.File, error) {
 	room, err := imageRoom(img, plain.Size())
 	if err != nil {
 		return nil, err

@@ -278,7 +278,7 @@ func TestCrashes(t *testing.T) {
 	if long {
 		random, least = 24, 20000
 	}
-	points := 0
+	points, played := 0, 0
 	for _, scene := range scenes {
 		t.Run(scene.name, func(t *testing.T) {
 			r := scene.play(t)
@@ -289,10 +289,11 @@ func TestCrashes(t *testing.T) {
 			}
 			t.Logf("%d calls, %d points, %d states opened", len(r.log), len(c.points), len(c.states))
 			points += len(c.points)
+			played++
 		})
 	}
 	t.Logf("%d points", points)
-	if points < least {
+	if played == len(scenes) && points < least {
 		t.Errorf("%d points; want %d", points, least)
 	}
 }
@@ -334,13 +335,14 @@ type inspector struct {
 	drafts               bool // states that differ in their drafts alone are opened, too
 	stock                bool // stock tools look at each vault
 	points               map[string]bool
-	states               map[string]bool
-	store                string // of files that several states have
+	states               map[string]bool // opened
+	vaults               map[int]bool    // vault.img in them, by inode
+	store                string          // of files that several states have
 }
 
 // inspect returns the first thing that isn't as it must be.
 func (c *inspector) inspect(t testing.TB, r *recording) error {
-	c.points, c.states = map[string]bool{}, map[string]bool{}
+	c.points, c.states, c.vaults = map[string]bool{}, map[string]bool{}, map[int]bool{}
 	var err error
 	if c.store, err = os.MkdirTemp("/dev/shm", "vault-crash-"); err != nil {
 		return err
@@ -404,9 +406,9 @@ func (c *inspector) look(t testing.TB, state crashed, now event) error {
 	defer file.Close()
 	p := Place{Dir: file, Owner: 1234, Group: 1235, TreeID: kernelID, Pod: "test-pod"}
 	f := state.names[wire.VaultFile]
-	newVault := f != nil && !c.states[fmt.Sprint(f.id)]
+	newVault := f != nil && !c.vaults[f.id]
 	if newVault {
-		c.states[fmt.Sprint(f.id)] = true
+		c.vaults[f.id] = true
 		if c.stock {
 			stockAccepts(t, vaultPath(p))
 		}
@@ -493,29 +495,10 @@ func stockAccepts(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	defer img.Close()
-	h, err := luks.Read(context.Background(), img)
-	if err != nil {
+	decrypted(t, img, path+"-plain", func(plain *os.File, _ luks.Segment, _ *luks.Cipher) {
+		stock(t, "", "e2fsck", "-fn", plain.Name())
+	})
+	if err := os.Remove(path + "-plain"); err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
-	key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer key.Destroy()
-	cipher, err := luks.NewCipher(key, h.Segment.SectorSize)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cipher.Destroy()
-	plain, err := os.Create(path + "-plain")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plain.Close()
-	defer os.Remove(plain.Name())
-	if err := cipher.Sectors(img, h.Segment).DecryptTo(context.Background(), plain, img); err != nil {
-		t.Fatal(err)
-	}
-	stock(t, "", "e2fsck", "-fn", plain.Name())
 }

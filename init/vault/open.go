@@ -175,7 +175,7 @@ func (v *Vault) extractFrom(ctx context.Context, img *sys.File, plain *luks.Sect
 // extractReplayed extracts from a copy in RAM on which e2fsck has finished what
 // another program was in the middle of.
 func (v *Vault) extractReplayed(ctx context.Context, plain *luks.Sectors, img *sys.File) (err error) {
-	image, err := decrypted(ctx, img, plain)
+	image, err := inRAM(ctx, img, plain)
 	if err != nil {
 		return err
 	}

@@ -231,6 +231,18 @@ func rewrite(t *testing.T, p Place, change func(plain string)) {
 		t.Fatal(err)
 	}
 	defer img.Close()
+	decrypted(t, img, filepath.Join(t.TempDir(), "plain"), func(plain *os.File, segment luks.Segment, cipher *luks.Cipher) {
+		change(plain.Name())
+		if err := cipher.WriteRange(context.Background(), img, segment, plain, 0, segment.Size, func([]byte, int64) {}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// decrypted has do work on the file system of the vault img, decrypted to the new
+// file path.
+func decrypted(t testing.TB, img *os.File, path string, do func(*os.File, luks.Segment, *luks.Cipher)) {
+	t.Helper()
 	h, err := luks.Read(context.Background(), img)
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +258,7 @@ func rewrite(t *testing.T, p Place, change func(plain string)) {
 		t.Fatal(err)
 	}
 	defer cipher.Destroy()
-	plain, err := os.Create(filepath.Join(t.TempDir(), "plain"))
+	plain, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,10 +266,7 @@ func rewrite(t *testing.T, p Place, change func(plain string)) {
 	if err := cipher.Sectors(img, h.Segment).DecryptTo(context.Background(), plain, img); err != nil {
 		t.Fatal(err)
 	}
-	change(plain.Name())
-	if err := cipher.WriteRange(context.Background(), img, h.Segment, plain, 0, h.Segment.Size, func([]byte, int64) {}); err != nil {
-		t.Fatal(err)
-	}
+	do(plain, h.Segment, cipher)
 }
 
 // The snapshot is the tree, to the nanosecond.
