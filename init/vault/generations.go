@@ -115,7 +115,7 @@ func (p Place) rotate(ctx context.Context) error {
 }
 
 // keepAs gives the generation on disk another name, or a copy where the file
-// system has no hard links. It never replaces a file.
+// system has no hard links. It never replaces a file where that can be avoided.
 func (p Place) keepAs(ctx context.Context, name string) error {
 	err := p.dir().Link(wire.VaultFile, name)
 	switch {
@@ -150,10 +150,13 @@ func (p Place) copyAs(ctx context.Context, to string) error {
 		err = dst.Sync()
 	}
 	if err == nil {
-		err = p.rename(name, to)
+		err = p.dir().RenameNew(name, to)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // it can't do that either
+			err = p.rename(name, to)
+		}
 	}
 	if err != nil {
-		return errors.Join(err, p.remove(name))
+		return errors.Join(named(err), p.remove(name))
 	}
 	return nil
 }

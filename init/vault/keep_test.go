@@ -144,3 +144,18 @@ func TestNotParked(t *testing.T) {
 		}
 	}
 }
+
+// A copy that is kept replaces no file that has its name.
+func TestCopyReplacesNothing(t *testing.T) {
+	p := copyVault(t, smallVault(t, "content"))
+	if err := os.WriteFile(p.path("taken"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.copyAs(context.Background(), "taken"); !errors.Is(err, unix.EEXIST) {
+		t.Errorf("copyAs() = %v; want %v", err, unix.EEXIST)
+	}
+	if got, _ := os.ReadFile(p.path("taken")); string(got) != "mine" {
+		t.Error("it was replaced")
+	}
+	noLitter(t, p)
+}
