@@ -65,7 +65,7 @@ func rate(size int, do func([]byte, int64)) float64 {
 
 // opensslSpeed takes the last figure of "AES-256-XTS    4403063.47k".
 func opensslSpeed(ctx context.Context) (float64, error) {
-	cmd := exec.CommandContext(ctx, "openssl", "speed", "-evp", "aes-256-xts", "-bytes", strconv.Itoa(sector), "-seconds", "1")
+	cmd := exec.CommandContext(ctx, "openssl", "speed", "-evp", "aes-256-xts", "-bytes", strconv.Itoa(sector), "-seconds", "1", "-elapsed")
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", cmd, err)
