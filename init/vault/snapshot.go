@@ -140,7 +140,7 @@ func (s *snapshot) copyFile(ctx context.Context, e *entry) error {
 	}
 	dst := e.file(fd)
 	defer dst.Close()
-	for range steadyTries {
+	for try := 1; ; try++ {
 		var before unix.Stat_t
 		if err := unix.Fstat(int(src.Fd()), &before); err != nil {
 			return e.fail("stat", err)
@@ -154,18 +154,19 @@ func (s *snapshot) copyFile(ctx context.Context, e *entry) error {
 		if err := unix.Fstat(int(src.Fd()), &e.Stat_t); err != nil {
 			return e.fail("stat", err)
 		}
-		if e.Size == before.Size && e.Mtim == before.Mtim && e.Ctim == before.Ctim {
-			break
+		if e.Size == before.Size && e.Mtim == before.Mtim && e.Ctim == before.Ctim || try == steadyTries {
+			return nil
+		}
+		if err := errors.Join(sys.Zero(dst), dst.Truncate(0)); err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
-// copyContent makes dst what the first size bytes of src are; pages of zeroes
-// become holes. It overwrites dst's earlier content before letting go of its
-// pages.
+// copyContent makes dst, which is empty, what the first size bytes of src are;
+// pages of zeroes become holes.
 func (s *snapshot) copyContent(ctx context.Context, dst, src *os.File, size int64) error {
-	if err := errors.Join(sys.Zero(dst), dst.Truncate(0), dst.Truncate(size)); err != nil {
+	if err := dst.Truncate(size); err != nil {
 		return err
 	}
 	return eachPiece(ctx, src, size, s.buffer, func(p []byte, offset int64) error {
