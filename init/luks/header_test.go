@@ -116,45 +116,23 @@ func TestFormatUnlockAndStock(t *testing.T) {
 	}
 }
 
+// TestUnlockStock is for what TestConformance has not: other sectors, odd offsets,
+// and cryptsetup's own choice.
 func TestUnlockStock(t *testing.T) {
 	for _, c := range []struct {
-		args        string
-		sector, key int
-		offset      int64
+		args   string
+		sector int // cryptsetup's own choice if 0
+		offset int64
 	}{
-		{"--sector-size=512 --key-size=256", 512, 32, 16 << 20},
-		{"--sector-size=512", 512, 64, 16 << 20},
-		{"--sector-size=1024 --offset=32768", 1024, 64, 16 << 20},
-		{"--sector-size=2048 --offset=40008", 2048, 64, 40008 * 512},
-		{"--sector-size=4096 --key-size=256 --luks2-metadata-size=64k --luks2-keyslots-size=1m", 4096, 32, 2 << 20},
-		{"--sector-size=4096 --pbkdf=argon2i --pbkdf-memory=64 --pbkdf-force-iterations=4 --pbkdf-parallel=1", 4096, 64, 16 << 20},
-		{"", 4096, 64, 16 << 20},
+		{"--sector-size=1024 --offset=32768", 1024, 16 << 20},
+		{"--sector-size=2048 --offset=40008", 2048, 40008 * 512},
+		{"", 0, 16 << 20},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			path := formatted(t, strings.Fields(c.args)...)
-			h, err := readFile(t, path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			h := sameKey(t, formatted(t, strings.Fields(c.args)...))
 			s := h.Segment
-			if c.args == "" {
-				c.sector = s.SectorSize // cryptsetup's own choice
-			}
-			if s.SectorSize != c.sector || s.KeySize != c.key || h.Repaired != "" {
-				t.Errorf("Segment, Repaired = %+v, %q; want sectors of %d, keys of %d, nothing", s, h.Repaired, c.sector, c.key)
-			}
-			if s.Offset != c.offset && !strings.Contains(c.args, "keyslots-size") {
-				t.Errorf("Offset = %d; want %d", s.Offset, c.offset)
-			}
-			key, _, err := h.Unlock(context.Background(), secret(t, "pass"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer key.Destroy()
-			file := filepath.Join(t.TempDir(), "key")
-			stock(t, "pass", "luksDump", "--batch-mode", "--dump-volume-key", "--volume-key-file="+file, "--key-file=-", path)
-			if want, err := os.ReadFile(file); err != nil || !bytes.Equal(key.Bytes(), want) {
-				t.Errorf("Unlock() returned another key than stock tools (%v)", err)
+			if c.sector != 0 && s.SectorSize != c.sector || s.KeySize != 64 || s.Offset != c.offset || h.Repaired != "" {
+				t.Errorf("Segment, Repaired = %+v, %q; want sectors of %d at %d, keys of 64, nothing", s, h.Repaired, c.sector, c.offset)
 			}
 		})
 	}
