@@ -74,6 +74,22 @@ func (h *Header) SetToken(ctx context.Context, kind string, v any) error {
 	return nil
 }
 
+// RemoveToken takes the token of a type out of the vault img itself, if it has one,
+// by cryptsetup, which writes both copies of the metadata one after the other: one
+// of them is whole whenever it is interrupted. The header in RAM stays as it was,
+// so img no longer begins with it.
+func (h *Header) RemoveToken(ctx context.Context, img *os.File, kind string) error {
+	name, old := h.token(kind)
+	if old == nil {
+		return nil
+	}
+	_, err := call{
+		args:  []string{"token", "remove", "--token-id=" + name, sys.FdPath(firstFile)},
+		files: []*os.File{img},
+	}.run(ctx)
+	return err
+}
+
 // maxTokens is how many tokens a header can have (LUKS2_TOKENS_MAX).
 const maxTokens = 32
 

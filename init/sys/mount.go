@@ -20,6 +20,7 @@ const (
 	NoSUID   = unix.MOUNT_ATTR_NOSUID
 	NoDev    = unix.MOUNT_ATTR_NODEV
 	NoExec   = unix.MOUNT_ATTR_NOEXEC
+	NoATime  = unix.MOUNT_ATTR_NOATIME
 )
 
 // Attributes decodes attribute bits as mount(8) spells them.
@@ -28,7 +29,7 @@ func Attributes(bits uint64) string {
 	for _, a := range []struct {
 		bit  uint64
 		name string
-	}{{ReadOnly, "ro"}, {NoSUID, "nosuid"}, {NoDev, "nodev"}, {NoExec, "noexec"}, {unix.MOUNT_ATTR_IDMAP, "idmap"}} {
+	}{{ReadOnly, "ro"}, {NoSUID, "nosuid"}, {NoDev, "nodev"}, {NoExec, "noexec"}, {NoATime, "noatime"}, {unix.MOUNT_ATTR_IDMAP, "idmap"}} {
 		if bits&a.bit != 0 {
 			names = append(names, a.name)
 		}
@@ -186,6 +187,11 @@ func IsMountPoint(f *os.File) (bool, error) {
 // once, whoever still uses it.
 func Detach(path string) error {
 	return pathError("umount2 MNT_DETACH", path, unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
+}
+
+// Unmount takes the mount at path away unless something uses it: EBUSY.
+func Unmount(path string) error {
+	return pathError("umount2", path, unix.Unmount(path, unix.UMOUNT_NOFOLLOW))
 }
 
 // pathError is nil for a nil err.

@@ -26,10 +26,11 @@ const features = "none,ext_attr,resize_inode,dir_index,filetype,extent,64bit,fle
 	"large_file,huge_file,dir_nlink,extra_isize,metadata_csum,ea_inode"
 
 const (
-	buildBlock  = 4096     // bytes, one page
-	journalRoom = 16 << 20 // bytes of capacity from which on an image has a journal
-	journalSize = 4 << 20  // bytes
-	spareInodes = 1024     // for who mounts the image and adds files
+	buildBlock  = 4096      // bytes, one page
+	journalRoom = 16 << 20  // bytes of capacity from which on an image has a journal
+	journalSize = 4 << 20   // bytes
+	spareInodes = 1024      // for who mounts the image and adds files, and one more
+	spareEvery  = 128 << 10 // bytes of capacity
 )
 
 // Build makes an image of capacity bytes that holds the files of the directory
@@ -84,7 +85,7 @@ func makeFS(ctx context.Context, tree, image *os.File, capacity int64, need size
 	defer cancel()
 	args := []string{
 		"-q", "-F", "-t", "ext4", "-b", strconv.Itoa(buildBlock), "-I", "256", "-m", "0", "-L", Label,
-		"-N", strconv.Itoa(need.inodes + need.inodes/4 + spareInodes),
+		"-N", strconv.FormatInt(int64(need.inodes+need.inodes/4+spareInodes)+capacity/spareEvery, 10),
 		"-E", "nodiscard,assume_storage_prezeroed=1", // a fresh file is zero: write no tables
 	}
 	if capacity >= journalRoom {

@@ -87,6 +87,9 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 // Label returns the volume name.
 func (fs *FS) Label() string { return fs.super.label }
 
+// Journaled tells whether a crash can't leave it half written.
+func (fs *FS) Journaled() bool { return fs.super.compat&compatHasJournal != 0 }
+
 // Capacity returns the size of the file system in bytes.
 func (fs *FS) Capacity() int64 { return int64(fs.super.blocks) * fs.super.blockSize }
 

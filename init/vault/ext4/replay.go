@@ -12,10 +12,27 @@ import (
 	"github.com/tazzo/tazpod/init/sys"
 )
 
+// Preen checks all of the file system on a device in place, brings it up to date
+// with its journal, and corrects what can be without losing anything, by e2fsck
+// -pf. It wraps ErrCorrupt when more than that is broken: Replay may repair it.
+func Preen(ctx context.Context, device *os.File) (corrected bool, err error) {
+	out, status, err := e2fsck(ctx, device, "-pf")
+	switch {
+	case err != nil:
+		return false, err
+	case status&^(fsckCorrected|fsckReboot) == 0:
+		return status != 0, nil
+	case status&fsckUncorrected != 0:
+		return false, corrupt("e2fsck: %s", lastLine(out))
+	}
+	return false, fmt.Errorf("e2fsck: exit status %d: %s", status, lastLine(out))
+}
+
 // e2fsck's exit status, see e2fsck(8): bits of what it found.
 const (
-	fsckCorrected = 1
-	fsckReboot    = 2
+	fsckCorrected   = 1
+	fsckReboot      = 2
+	fsckUncorrected = 4
 )
 
 // fsckTime is what e2fsck may take of an image that can be hostile.
