@@ -19,8 +19,8 @@ import (
 // report is what doctor prints: what was tried at the start, and what can be
 // seen now.
 func (p *pod) report() []wire.Check {
-	return append(slices.Clone(p.support.Checks), hidden(), privileges(), filtered(), cleared(), p.place(),
-		programs(), pinned(), p.whole(), first())
+	return append(slices.Clone(p.support.Checks), hidden(), p.privileges(), filtered(), cleared(), p.place(),
+		p.engine(), programs(), pinned(), p.whole(), first())
 }
 
 // hidden looks for what pid1 did to the pod's /proc.
@@ -44,7 +44,7 @@ var needed = []int{unix.CAP_SYS_ADMIN, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, un
 	unix.CAP_SETFCAP, unix.CAP_SYS_CHROOT, unix.CAP_KILL}
 
 // privileges counts what the pod has beyond that.
-func privileges() wire.Check {
+func (p *pod) privileges() wire.Check {
 	c := wire.Check{Promise: "P6", Name: "no privilege beyond what ghosts take", Beyond: true,
 		Hint: "start the pod with --cap-drop ALL and --cap-add only what README.md lists, as tazpod run does"}
 	s, err := sys.ReadStatus("/proc/self/status")
@@ -52,9 +52,13 @@ func privileges() wire.Check {
 		c.Found = err.Error()
 		return c
 	}
+	wanted := needed
+	if p.config.Engine == wire.EngineDMCrypt {
+		wanted = append(slices.Clone(wanted), unix.CAP_MKNOD)
+	}
 	extra := 0
 	for bit := range unix.CAP_LAST_CAP + 1 {
-		if s.Bound&(1<<bit) != 0 && !slices.Contains(needed, bit) {
+		if s.Bound&(1<<bit) != 0 && !slices.Contains(wanted, bit) {
 			extra++
 		}
 	}

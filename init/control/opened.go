@@ -24,15 +24,10 @@ import (
 // the content's own root may let others in.
 const treePath = wire.RuntimeDir + "/vault/tree"
 
-// treeShare is which part of the pod's memory the content may take: a save
-// needs it twice more, for a snapshot and an image, and a ghost's other files
-// have a quarter (ghost.MountRAM).
-const treeShare = 6
-
-// opened is a vault whose content is in RAM.
+// opened is a vault whose content is at treePath.
 type opened struct {
 	pod    *pod
-	vault  *vault.Vault
+	vault  engine
 	tree   *os.File
 	closed chan struct{} // closed when nothing of it is left
 
@@ -50,8 +45,8 @@ type opened struct {
 	bound     bound // of the tree
 }
 
-// openVault makes the RAM tree and fills it from the vault; create makes the
-// vault first when there is none. Nothing is left behind on failure.
+// openVault opens the vault with the pod's engine; create makes the vault first
+// when there is none. Nothing is left behind on failure.
 func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bool) (_ *opened, err error) {
 	place, err := p.findVault(create)
 	if err != nil {
@@ -72,29 +67,21 @@ func openVault(ctx context.Context, p *pod, passphrase *locked.Buffer, create bo
 	if err := os.MkdirAll(treePath, 0o700); err != nil {
 		return nil, err
 	}
-	if err := ghost.MountRAM(treePath, ghost.Memory()/treeShare); err != nil {
-		return nil, err
-	}
 	o := &opened{pod: p, closed: make(chan struct{}), quit: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, o.unmount())
+	ensure := func() error {
+		if exists {
+			return nil
 		}
-	}()
-	o.tree, err = os.Open(treePath)
-	if err != nil {
-		return nil, err
-	}
-	if !exists {
 		if err := vault.Create(ctx, place, passphrase, p.config.VaultSize, vault.Cost{}); err != nil {
-			return nil, err
+			return err
 		}
 		p.log.Info().Str("event", "created").Str("vault", p.vaultPath()).Msg("")
+		return nil
 	}
-	o.vault, err = vault.Open(ctx, place, passphrase, o.tree)
-	if errors.Is(err, unix.ENOSPC) {
-		err = &ghost.RefusedError{Errno: unix.ENOSPC, Detail: fmt.Sprintf("the vault's content doesn't fit in the %d MiB that this pod's memory leaves for it",
-			ghost.Memory()/treeShare>>20), Hint: "give the pod more memory"}
+	if p.config.Engine == wire.EngineDMCrypt {
+		err = o.mount(ctx, place, passphrase, ensure)
+	} else {
+		err = o.load(ctx, place, passphrase, ensure)
 	}
 	if err != nil {
 		return nil, err
@@ -126,9 +113,15 @@ func (o *opened) bounded() bound {
 	return o.bound
 }
 
-// limit keeps the tree from growing beyond what the vault holds: who fills it
+// limit keeps a tree in RAM from growing beyond what the vault holds: who fills it
 // learns that from write(2) as on any full disk, and not from a save that fails.
 func (o *opened) limit() error {
+	if _, ok := o.vault.(inRAM); !ok { // the file system does
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.bound = bound{"the vault", "delete some in ~/secrets"}
+		return nil
+	}
 	info, memory := o.vault.Info(), ghost.Memory()/treeShare
 	b := bound{"the RAM for the vault's content", "delete some in ~/secrets, or give the pod more memory"}
 	if info.Room < memory {
@@ -153,7 +146,7 @@ func (o *opened) save() error {
 	o.tellLeftOut()
 	switch log := o.pod.log; {
 	case err != nil:
-		log.Error().Str("event", "save failed").Str("vault", o.pod.vaultPath()).Err(err).Msg("the content stays in RAM; trying again")
+		log.Error().Str("event", "save failed").Str("vault", o.pod.vaultPath()).Err(err).Msg("nothing is given up; trying again")
 	case saved:
 		log.Info().Str("event", "saved").Str("vault", o.pod.vaultPath()).Dur("took", time.Since(start)).Msg("")
 	}
@@ -167,7 +160,11 @@ func (o *opened) resize(ctx context.Context, size int64) error {
 	if o.wiped {
 		return errLocked
 	}
-	return errors.Join(o.vault.Resize(ctx, size), o.limit())
+	v, err := o.inRAM()
+	if err != nil {
+		return err
+	}
+	return errors.Join(v.Resize(ctx, size), o.limit())
 }
 
 // note keeps how a save went, and tells the ghosts why one failed, unless that is
@@ -200,22 +197,14 @@ func (o *opened) lastError() error {
 	return o.saveError
 }
 
-// wipe zeroes the content, unmounts it and forgets the key. It runs every step
+// wipe makes an end of the content and forgets the key. It runs every step
 // whatever fails.
 func (o *opened) wipe() error {
 	close(o.quit)
 	o.saving.Lock()
 	defer o.saving.Unlock()
 	o.wiped = true
-	return errors.Join(o.unmount(), o.vault.Close())
-}
-
-func (o *opened) unmount() error {
-	wiped := ghost.Wipe(treePath)
-	if o.tree != nil {
-		wiped = errors.Join(wiped, o.tree.Close())
-	}
-	return errors.Join(wiped, ghost.UnmountRAM(treePath))
+	return errors.Join(o.tree.Close(), o.vault.Close())
 }
 
 // findVault opens the vault's directory, and says whose its files are; create makes

@@ -148,7 +148,8 @@ func (r *running) start(ctx context.Context, o *opened, base string) {
 		return
 	}
 	c := ghost.Config{
-		Profile: r.profile, Name: config.Name, Hostname: hostname(config.Name), Base: r.base, Tree: treePath, Part: inVault(r.profile),
+		Profile: r.profile, Name: config.Name, Hostname: hostname(config.Name), Base: r.base, Tree: treePath,
+		Device: config.Engine == wire.EngineDMCrypt, Part: inVault(r.profile),
 		Workspace: wire.Workspace, Vault: config.Vault, KernelID: r.pod.support.KernelID, Idmap: r.pod.support.Idmap,
 		Files: r.files, Bridges: r.bridges(o), Persist: config.Persist, Socket: socketName, History: config.History, RAM: config.GhostRAM,
 	}

@@ -58,6 +58,9 @@ func Serve(ctx context.Context, config wire.Pod, version string, refused error, 
 	if config.Vault == "" {
 		config.Vault = wire.VaultDir
 	}
+	if err := wire.CheckEngine(config.Engine); err != nil {
+		return err
+	}
 	signer, err := makeHostKey()
 	if err != nil {
 		return err

@@ -84,7 +84,10 @@ func (d *dialogue) keys(pass *locked.Buffer, do func(*vault.Vault) error) error 
 	if o != nil {
 		err := o.vault.Verify(d.ctx, pass)
 		if err == nil {
-			err = do(o.vault)
+			var v *vault.Vault
+			if v, err = o.inRAM(); err == nil {
+				err = do(v)
+			}
 		}
 		return errors.Join(err, p.release())
 	}
@@ -336,7 +339,11 @@ func (d *dialogue) backup() error {
 		return err
 	}
 	if o != nil {
-		if err := errors.Join(o.save(), d.pod.release()); err != nil {
+		_, err := o.inRAM() // a file that is written in place is not whole
+		if err == nil {
+			err = o.save()
+		}
+		if err := errors.Join(err, d.pod.release()); err != nil {
 			return err
 		}
 	}
@@ -433,7 +440,7 @@ func commandCode(err error) int {
 	case errors.Is(err, errDeclined), errors.Is(err, vault.ErrSize), errors.Is(err, vault.ErrLabel), errors.Is(err, vault.ErrWeak),
 		errors.Is(err, vault.ErrNoGeneration), errors.Is(err, vault.ErrNoKeyslot):
 		return wire.ExitUsage
-	case errors.Is(err, errOpen), errors.Is(err, errEmpty), errors.Is(err, errMismatch), errors.Is(err, vault.ErrKeyExists),
+	case errors.Is(err, errOpen), errors.Is(err, errEngine), errors.Is(err, errEmpty), errors.Is(err, errMismatch), errors.Is(err, vault.ErrKeyExists),
 		errors.Is(err, vault.ErrLastKeyslot), errors.Is(err, vault.ErrNoRoom), errors.Is(err, vault.ErrFull):
 		return wire.ExitFailure
 	}

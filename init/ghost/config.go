@@ -31,6 +31,7 @@ type Config struct {
 	Hostname  string   // inside; the pod's if empty
 	Base      string   // mount point, for serve, of the RAM file system that takes every write
 	Tree      string   // mount point, for serve, of the vault's content
+	Device    bool     // that is the vault itself, which the kernel decrypts; a file system in RAM if not
 	Part      string   // the directory of it that this ghost shows, made if missing; all of it if empty
 	Files     []File   // what of Part is shown alone, without bridges; all if nil
 	Workspace string   // the project's directory in the pod; none if empty

@@ -49,6 +49,9 @@ func TestPlanted(t *testing.T) {
 			c.Tree += "2"
 		}, "tree2"},
 		"tree is on disk": {func(t *testing.T, c *Config) { c.Tree = c.Workspace }, "not in RAM"},
+		"tree of a device is no mount": {func(t *testing.T, c *Config) {
+			c.Device, c.Tree = true, c.Workspace
+		}, "nothing is mounted"},
 		"base is on disk": {func(t *testing.T, c *Config) { c.Base = c.Workspace }, "not in RAM"},
 		"user is root":    {func(t *testing.T, c *Config) { c.KernelID = 0 }, "root"},
 		"no workspace":    {func(t *testing.T, c *Config) { must(t, os.RemoveAll(c.Workspace)) }, "workspace"},

@@ -71,7 +71,7 @@ func (b *builder) openTree() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := inRAM(tree); err != nil {
+	if err := b.hasContent(tree); err != nil {
 		tree.Close()
 		return nil, err
 	}
@@ -80,6 +80,26 @@ func (b *builder) openTree() (*os.File, error) {
 	}
 	defer tree.Close()
 	return MakeAll(tree, b.config.Part, 0o700, b.config.KernelID)
+}
+
+// hasContent is nil when tree is a file system that can be the vault's content:
+// not the directory on disk that it was to be mounted on.
+func (b *builder) hasContent(tree *os.File) error {
+	if !b.config.Device {
+		return inRAM(tree)
+	}
+	mounted, err := sys.IsMountPoint(tree)
+	if err == nil && !mounted {
+		err = fmt.Errorf("nothing is mounted on %s", tree.Name())
+	}
+	return err
+}
+
+// VaultNamespace is a user namespace for an idmap that shows what is the vault
+// user's on disk as id. The caller closes it.
+func VaultNamespace(id uint32) (*os.File, error) {
+	ids := sys.IDs{Inside: wire.UserID, Outside: id}
+	return idmapNamespace(ids, ids)
 }
 
 // bridge mounts a directory of the vault, made if missing, in the home

@@ -106,6 +106,8 @@ var hints = []struct {
 	{ErrChangedOnDisk, "find out what wrote to it; vault.img.conflict-… beside it opens with the same passphrase: put one in the place of the other, or copy files over"},
 	{ErrUnsupported, "open it with cryptsetup and mount, and copy its files into a new vault"},
 	{ErrDamaged, "go back to an earlier generation, vault.img.1 to vault.img.3, or to a backup"},
+	{errNoRoom, "free some space there, or open the vault with the engine memory"},
+	{errStopped, "copy what you need out of the ghost, then: tazpod down; the host's log (dmesg) tells more"},
 	{ErrFull, "remove something from the vault, or make it larger: vault resize SIZE"},
 	{luks.ErrNoProgram, "install the package cryptsetup-bin in the image"},
 	{unix.ENOSPC, "free some space on the disk of the vault; what was to be saved is still in RAM"},

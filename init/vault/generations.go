@@ -127,7 +127,20 @@ func (p Place) keepAs(ctx context.Context, name string) error {
 	return named(err)
 }
 
+// copyAs gives the name to a copy of the generation on disk. It never replaces a
+// file.
 func (p Place) copyAs(ctx context.Context, to string) error {
+	return p.copyVault(ctx, func(name string) error {
+		err := p.dir().RenameNew(name, to)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // it can't do that either
+			err = p.rename(name, to)
+		}
+		return named(err)
+	})
+}
+
+// copyVault makes a copy of the generation on disk, which place gives a name.
+func (p Place) copyVault(ctx context.Context, place func(name string) error) error {
 	src, err := p.open(wire.VaultFile, unix.O_RDONLY)
 	if err != nil {
 		return err
@@ -150,13 +163,10 @@ func (p Place) copyAs(ctx context.Context, to string) error {
 		err = dst.Sync()
 	}
 	if err == nil {
-		err = p.dir().RenameNew(name, to)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // it can't do that either
-			err = p.rename(name, to)
-		}
+		err = place(name)
 	}
 	if err != nil {
-		return errors.Join(named(err), p.remove(name))
+		return errors.Join(err, p.remove(name))
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func checkLabel(label string) error {
 
 // Slot returns the number of the keyslot that pass, which has opened the vault,
 // belongs to.
-func (v *Vault) Slot(pass *locked.Buffer) (int, error) {
+func (v *base) Slot(pass *locked.Buffer) (int, error) {
 	clean, _, err := typed(pass)
 	if err != nil {
 		return 0, err

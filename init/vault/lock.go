@@ -56,6 +56,8 @@ func (p Place) openLock() (*sys.File, error) {
 	return f, nil
 }
 
+var errSeveralNames = errors.New("it has several names")
+
 // plain refuses a file with other names: it could be any file of the vault's
 // owner, and it will be written to.
 func plain(f *os.File) error {
@@ -64,7 +66,7 @@ func plain(f *os.File) error {
 	}
 	st, err := sys.Stat(f)
 	if err == nil && st.Nlink > 1 {
-		err = errors.New("it has several names")
+		err = errSeveralNames
 	}
 	return err
 }

@@ -38,15 +38,10 @@ func (p Place) withLock(ctx context.Context, pass *locked.Buffer, fill func(*Vau
 		return nil, err
 	}
 	p.sweep()
-	v := &Vault{place: p, lock: lock}
+	v := &Vault{base: base{place: p, lock: lock}}
 	v.info.Path = p.path(wire.VaultFile)
 	if err := v.open(ctx, pass, fill); err != nil {
-		v.key.Destroy()
-		v.verifiers.destroy()
-		if v.header != nil {
-			v.header.Close()
-		}
-		return nil, errors.Join(err, unlock(lock))
+		return nil, errors.Join(err, v.forget())
 	}
 	return v, nil
 }
@@ -87,12 +82,12 @@ func (v *Vault) fill(ctx context.Context, img *sys.File) (err error) {
 }
 
 // unlock gets the volume key.
-func (v *Vault) unlock(ctx context.Context, img *sys.File, pass *locked.Buffer) (err error) {
+func (v *base) unlock(ctx context.Context, img *sys.File, pass *locked.Buffer) (err error) {
 	if v.header, err = luks.Read(ctx, img); err != nil {
 		return err
 	}
 	if v.header.Repaired != "" {
-		v.note("the %s copy of the vault's header was damaged; the other was used, and the next save mends it", v.header.Repaired)
+		v.note("the %s copy of the vault's header was damaged; the other was used, and the next save by the engine memory mends it", v.header.Repaired)
 	}
 	start := time.Now()
 	key, known, err := unlockHeader(ctx, v.header, pass)
@@ -202,18 +197,18 @@ func (v *Vault) extract(ctx context.Context, fs *ext4.FS) error {
 	if stats.LostAttrs > 0 {
 		v.note("%d extended attributes can't be held in RAM on this kernel, and are gone after the next save", stats.LostAttrs)
 	}
-	return v.adoptRoot()
+	return adoptRoot(v.tree, v.place.TreeID)
 }
 
 // adoptRoot makes the top of the tree writable for the vault's user: in a file
 // system as mke2fs makes it by itself, it belongs to root.
-func (v *Vault) adoptRoot() error {
-	return sys.Control(v.tree, func(fd int) error {
+func adoptRoot(tree *os.File, owner uint32) error {
+	return sys.Control(tree, func(fd int) error {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil || st.Uid != 0 {
 			return err
 		}
-		id := int(v.place.TreeID)
+		id := int(owner)
 		if err := unix.Fchown(fd, id, id); err != nil {
 			return err
 		}
@@ -222,7 +217,7 @@ func (v *Vault) adoptRoot() error {
 }
 
 // note adds something that people should know.
-func (v *Vault) note(format string, args ...any) {
+func (v *base) note(format string, args ...any) {
 	v.state.Lock()
 	defer v.state.Unlock()
 	v.info.Notes = append(v.info.Notes, fmt.Sprintf(format, args...))

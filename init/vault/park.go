@@ -16,7 +16,7 @@ type parked struct {
 }
 
 // besideName is for files that are kept beside the vault for one opening of it.
-func (v *Vault) besideName(prefix string) string {
+func (v *base) besideName(prefix string) string {
 	return prefix + v.info.Opened.UTC().Format("20060102-150405.000")
 }
 

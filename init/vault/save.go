@@ -54,7 +54,7 @@ func (v *Vault) Changed() (bool, error) {
 }
 
 // Moved says whether the tree's metadata differ from when it was last called.
-func (v *Vault) Moved() (bool, error) {
+func (v *base) Moved() (bool, error) {
 	v.saving.Lock()
 	defer v.saving.Unlock()
 	if v.key == nil {

@@ -1,6 +1,8 @@
-// Package vault opens and saves vaults with the memory engine: a vault.img,
-// LUKS2 holding ext4, whose files live in a tree in RAM while it is open. It
-// needs no device and no mount, and its cost follows the content.
+// Package vault opens and saves vaults: a vault.img, LUKS2 holding ext4. With the
+// engine memory (Vault) its files live in a tree in RAM while it is open; that
+// needs no device and no mount, and its cost follows the content. With the engine
+// dmcrypt (Mounted) the kernel mounts it: dmcrypt.go says how, and what of the
+// following is different then.
 //
 // What it writes to disk is only ever encrypted: plain text is in the tree, in
 // files that have no name outside RAM, and nowhere else. The file on disk is at
@@ -42,25 +44,32 @@ func (p Place) path(name string) string { return filepath.Join(p.Dir.Name(), nam
 
 func (p Place) ids() ext4.IDMap { return ext4.IDMap{Disk: wire.UserID, Tree: p.TreeID} }
 
-// Vault is an open vault. Its methods may be called from several goroutines.
+// Vault is a vault that is open in RAM. Its methods may be called from several goroutines.
 type Vault struct {
-	place     Place
-	tree      *os.File
-	lock      *sys.File
-	verifiers verifiers
+	base
 
-	saving sync.Mutex // held by what uses the fields below
-	key    *locked.Buffer
-	header *luks.Header
+	// Guarded by saving.
 	onDisk stamp             // the generation that we opened or wrote
 	digest [sha256.Size]byte // of the content of that generation; zero if unknown
 	clean  fingerprint       // of the tree when it had that content
-	looked [sha256.Size]byte // the tree's fingerprint when Moved was last called
 	kept   time.Time         // when a generation was last kept
 
 	suspect bool            // the generation that we opened is to be kept beside, and not kept yet
 	noted   map[string]bool // which trouble with keeping generations is in the notes
 	parked  parked
+}
+
+// base is what every engine has of an open vault.
+type base struct {
+	place     Place
+	lock      *sys.File
+	verifiers verifiers
+
+	saving sync.Mutex     // held by what uses key and header, and the engine's own fields
+	key    *locked.Buffer // nil once it is closed
+	header *luks.Header
+	tree   *os.File
+	looked [sha256.Size]byte // the tree's fingerprint when Moved was last called
 
 	state sync.Mutex // held for moments only
 	info  Info
@@ -85,7 +94,7 @@ type Info struct {
 }
 
 // Info answers at once, also during a save.
-func (v *Vault) Info() Info {
+func (v *base) Info() Info {
 	v.state.Lock()
 	defer v.state.Unlock()
 	info := v.info
@@ -112,10 +121,19 @@ func (v *Vault) Close() error {
 	if v.key == nil {
 		return nil
 	}
+	return v.forget()
+}
+
+// forget zeroes the keys and releases the lock.
+func (v *base) forget() error {
 	v.key.Destroy()
 	v.key = nil
 	v.verifiers.destroy()
-	return errors.Join(v.header.Close(), unlock(v.lock))
+	var err error
+	if v.header != nil {
+		err = v.header.Close()
+	}
+	return errors.Join(err, unlock(v.lock))
 }
 
 // Exists says whether there is a vault file, whatever is in it. It is ErrMissing

@@ -41,7 +41,7 @@ type verifier struct {
 // Verify says whether pass opens the vault. For a passphrase that has done so it
 // takes about 50 ms, one call after the other; for others as long as the
 // keyslots, if there are any that nobody has used yet.
-func (v *Vault) Verify(ctx context.Context, pass *locked.Buffer) error {
+func (v *base) Verify(ctx context.Context, pass *locked.Buffer) error {
 	if _, err := v.Slot(pass); !errors.Is(err, ErrPassphrase) {
 		return err
 	}

@@ -95,3 +95,25 @@ func Below(p string) bool {
 
 // Within tells whether p, in its shortest form, is dir or lies in it.
 func Within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
+
+// CheckEngine is nil for a value of Pod.Engine.
+func CheckEngine(name string) error {
+	switch name {
+	case "", EngineMemory, EngineDMCrypt:
+		return nil
+	}
+	return fmt.Errorf("engine %q is neither %s nor %s", name, EngineMemory, EngineDMCrypt)
+}
+
+// BlockMajor finds the major number of a kind of block devices in the text of
+// /proc/devices (proc(5)).
+func BlockMajor(text []byte, kind string) (major int, ok bool) {
+	_, blocks, _ := strings.Cut(string(text), "Block devices:")
+	for line := range strings.Lines(blocks) {
+		var name string
+		if n, _ := fmt.Sscan(line, &major, &name); n == 2 && name == kind {
+			return major, true
+		}
+	}
+	return 0, false
+}

@@ -93,3 +93,30 @@ func TestPodInJSON(t *testing.T) {
 		t.Error("a ttl of soon is taken")
 	}
 }
+
+func TestBlockMajor(t *testing.T) {
+	const devices = "Character devices:\n  1 mem\n 10 misc\n253 device-mapper\n\nBlock devices:\n  7 loop\n  8 sd\n254 device-mapper\n"
+	for _, c := range []struct {
+		text, kind string
+		want       int
+		ok         bool
+	}{
+		{devices, DeviceMapper, 254, true},
+		{devices, "loop", 7, true},
+		{devices, "misc", 0, false},
+		{devices, "device", 0, false},
+		{"", DeviceMapper, 0, false},
+	} {
+		if got, ok := BlockMajor([]byte(c.text), c.kind); got != c.want || ok != c.ok {
+			t.Errorf("BlockMajor(%q, %q) = %d, %v; want %d, %v", c.text, c.kind, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+func TestCheckEngine(t *testing.T) {
+	for name, want := range map[string]bool{"": true, EngineMemory: true, EngineDMCrypt: true, "auto": false, "luks": false} {
+		if err := CheckEngine(name); (err == nil) != want {
+			t.Errorf("CheckEngine(%q) = %v; want ok %v", name, err, want)
+		}
+	}
+}

@@ -77,7 +77,17 @@ type Pod struct {
 	TTL       Duration `json:"ttl,omitempty"`        // a ghost's longest life; 0 for no limit
 	Idle      Duration `json:"idle,omitempty"`       // how long a ghost lives without a keystroke; 0 for ever
 	History   bool     `json:"history,omitempty"`    // the shell's history is kept in the vault
+	Engine    string   `json:"engine,omitempty"`     // how the vault is opened; EngineMemory if empty
 }
+
+// Values of Pod.Engine.
+const (
+	EngineMemory  = "memory"  // its files are brought into RAM, and saved as a whole
+	EngineDMCrypt = "dmcrypt" // the kernel mounts it
+)
+
+// DeviceMapper is the name of what EngineDMCrypt needs, in /proc/devices.
+const DeviceMapper = "device-mapper"
 
 // Status is what `status` reports.
 type Status struct {
