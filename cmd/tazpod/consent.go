@@ -40,6 +40,10 @@ func (p *place) question(certificates map[string][]byte) *question {
 		q.parts = append(q.parts, []byte("persist"), []byte(strings.Join(persist, "\n")))
 		q.what = append(q.what, fmt.Sprintf("what ghosts write to %q of the home to stay on disk, not encrypted, for ghosts of every profile to use and run", persist))
 	}
+	if vault := p.config.Vault; vault.TheirEngine {
+		q.parts = append(q.parts, []byte("engine"), []byte(vault.Engine))
+		q.what = append(q.what, fmt.Sprintf("the vault's engine %q, with this machine's device-mapper and loop devices for the pod's root", vault.Engine))
+	}
 	if !p.config.Build.TheirCA {
 		return q
 	}
@@ -130,5 +134,5 @@ func (p *place) ask(q *question) (bool, error) {
 }
 
 func trustFlag(c *kingpin.CmdClause) *bool {
-	return c.Flag("trust", "Say yes to the Dockerfile, image, certificates and persistent directories that the project's settings ask for.").Bool()
+	return c.Flag("trust", "Say yes to the Dockerfile, image, certificates, persistent directories and vault engine that the project's settings ask for.").Bool()
 }

@@ -112,6 +112,14 @@ func (c *cloned) answered(answer string) (int, string) {
 	return cmd.ProcessState.ExitCode(), screen.String()
 }
 
+// TestEngineNeedsConsent: a project can't have devices of the machine given to its
+// pod without a yes.
+func TestEngineNeedsConsent(t *testing.T) {
+	c := clone(t)
+	c.settings("vault: {engine: dmcrypt}")
+	c.refused("device-mapper")
+}
+
 // TestConsent has a project describe the image of its pod.
 func TestConsent(t *testing.T) {
 	c := clone(t)

@@ -59,11 +59,18 @@ func onHost(c *call, e *engine.Engine) ([]wire.Check, error) {
 		{Promise: "P1", Name: "swap of a pod's memory can be forbidden", OK: info.SwapLimit, Found: swap,
 			Hint: "the kernel needs swapaccount=1, or a machine without swap"},
 	}
+	mapper := wire.Check{Promise: "P6", Name: "device-mapper, for the vault engine dmcrypt alone", Beyond: true, Found: "yes"}
+	if _, err := e.Mapper(info); err != nil {
+		_, mapper.Hint = explain(err)
+		mapper.Found = "no: " + err.Error()
+	} else {
+		mapper.OK = true
+	}
 	client := wire.Check{Name: "OpenSSH client (for tazpod ssh only)", OK: true}
 	if client.Found, err = exec.LookPath("ssh"); err != nil {
 		client.Found = "none"
 	}
-	return append(checks, client), nil
+	return append(checks, mapper, client), nil
 }
 
 // inPod asks the project's pod. Without one that runs there is nothing to ask,

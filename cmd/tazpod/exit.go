@@ -63,6 +63,7 @@ func explain(err error) (code int, hint string) {
 	var foreign *engine.ForeignError
 	var busy *engine.BusyError
 	var build *image.Error
+	var mapper *engine.MapperError
 	switch {
 	case errors.As(err, &own):
 		return own.code, own.hint
@@ -78,6 +79,8 @@ func explain(err error) (code int, hint string) {
 		return 0, "give this project's pod another name in " + project.File + ", or remove that container: docker rm -f " + foreign.Name
 	case errors.As(err, &busy):
 		return 0, "end it first (tazpod lock ends all that are open), or stay with it: tazpod ghost"
+	case errors.As(err, &mapper):
+		return wire.ExitPrivileges, mapper.Hint
 	case errors.As(err, &build):
 		return 0, build.Hint
 	case errors.Is(err, images.ErrNoInit):

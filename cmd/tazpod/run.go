@@ -10,6 +10,7 @@ var runCommand = command{"run", "Build and start what is missing, and open a gho
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
 		name := imageArg(c)
 		network := networkFlag(c)
+		engine := engineFlag(c)
 		yes := trustFlag(c)
 		flags := declareSession(c)
 		return func(c *call) (int, error) {
@@ -17,7 +18,7 @@ var runCommand = command{"run", "Build and start what is missing, and open a gho
 			if err != nil {
 				return 0, err
 			}
-			p, err := c.here(project.Overrides{Network: *network})
+			p, err := c.here(project.Overrides{Network: *network, Engine: *engine})
 			if err != nil {
 				return 0, err
 			}
@@ -40,4 +41,9 @@ func imageArg(c *kingpin.CmdClause) *string {
 
 func networkFlag(c *kingpin.CmdClause) *string {
 	return c.Flag("network", "The engine's network for the pod, such as none or host.").PlaceHolder("NAME").String()
+}
+
+func engineFlag(c *kingpin.CmdClause) *string {
+	return c.Flag("engine", "How the vault is opened: memory, or dmcrypt, for content larger than the pod's memory, which gives the pod devices of this machine.").
+		PlaceHolder("NAME").HintOptions("memory", "dmcrypt").String()
 }

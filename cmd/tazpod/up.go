@@ -11,9 +11,10 @@ var upCommand = command{"up", "Build and start what is missing of this project's
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
 		name := imageArg(c)
 		network := networkFlag(c)
+		engine := engineFlag(c)
 		yes := trustFlag(c)
 		return func(c *call) (int, error) {
-			p, err := c.here(project.Overrides{Network: *network})
+			p, err := c.here(project.Overrides{Network: *network, Engine: *engine})
 			if err != nil {
 				return 0, err
 			}

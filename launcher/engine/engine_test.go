@@ -164,7 +164,8 @@ func TestConfigHash(t *testing.T) {
 	if hash(a, host{}) != hash(a, host{FixedLimits: true}) {
 		t.Error("an engine that can't raise limits makes the pod look changed for ever")
 	}
-	for _, b := range []Spec{{Name: "a", Project: "/b"}, {Name: "a", Project: "/a", Network: "none"}, {Name: "a", Project: "/a", Memory: 1}, {Name: "a", Project: "/a", Pod: wire.Pod{GhostRAM: 1}}} {
+	for _, b := range []Spec{{Name: "a", Project: "/b"}, {Name: "a", Project: "/a", Network: "none"}, {Name: "a", Project: "/a", Memory: 1}, {Name: "a", Project: "/a", Pod: wire.Pod{GhostRAM: 1}},
+		{Name: "a", Project: "/a", Pod: wire.Pod{Engine: wire.EngineDMCrypt}}} {
 		if hash(a, host{}) == hash(b, host{}) {
 			t.Errorf("%+v has the hash of %+v", b, a)
 		}

@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+
+	"github.com/tazzo/tazpod/init/wire"
 )
 
 // StateAbsent is the state of a pod that doesn't exist; the other states are
@@ -111,6 +113,11 @@ func (e *Engine) Up(ctx context.Context, s Spec, busy Busy) (pod *Pod, fresh boo
 		return nil, false, nil, err
 	}
 	on := hostOf(info)
+	if s.Pod.Engine == wire.EngineDMCrypt {
+		if on.Mapper, err = e.Mapper(info); err != nil {
+			return nil, false, nil, err
+		}
+	}
 	config, hostConfig, err := s.configs(on)
 	if err != nil {
 		return nil, false, nil, err

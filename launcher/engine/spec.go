@@ -38,6 +38,18 @@ var capabilities = []string{
 	"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "SETFCAP", "SYS_CHROOT", "KILL",
 }
 
+// mapperCapability is what a pod with wire.EngineDMCrypt takes beside them: it makes
+// the nodes of its devices itself.
+const mapperCapability = "MKNOD"
+
+// devices are those that such a pod has.
+func devices() (list []container.DeviceMapping) {
+	for _, path := range []string{"/dev/mapper/control", "/dev/loop-control"} {
+		list = append(list, container.DeviceMapping{PathOnHost: path, PathInContainer: path, CgroupPermissions: "rw"})
+	}
+	return list
+}
+
 // maxProcesses is what a pod may have: enough for any work, and too few for a
 // fork bomb to take the host along.
 const maxProcesses = 4096
@@ -61,6 +73,7 @@ type host struct {
 	Rootless    bool  // an engine of a user's own, which can't raise a limit
 	FixedLimits bool  // nor can this one
 	Memory      int64 // bytes of RAM, if a pod's swap can be limited; else 0
+	Mapper      int   // major number of device-mapper's devices, for pods that need it
 }
 
 func hostOf(info system.Info) host {
@@ -103,6 +116,12 @@ func (s Spec) configs(on host) (*container.Config, *container.HostConfig, error)
 		PortBindings: bindings,
 		Mounts:       s.mounts(),
 		Resources:    container.Resources{Memory: s.Memory, PidsLimit: &pids},
+	}
+	if s.Pod.Engine == wire.EngineDMCrypt {
+		hostConfig.CapAdd = append(slices.Clone(capabilities), mapperCapability)
+		hostConfig.Devices = devices()
+		// Loop devices have number 7 everywhere (Documentation/admin-guide/devices.txt).
+		hostConfig.DeviceCgroupRules = []string{"b 7:* rw", fmt.Sprintf("b %d:* rw", on.Mapper)}
 	}
 	if hostConfig.Memory == 0 { // what programs in ghosts have in memory may reach no disk either
 		hostConfig.Memory = on.Memory

@@ -38,8 +38,10 @@ type Image struct {
 
 // Vault says where the vault is and what a new one is like.
 type Vault struct {
-	Path string // directory, relative to the project
-	Size int64  // bytes
+	Path        string // directory, relative to the project
+	Size        int64  // bytes
+	Engine      string // as wire.Pod's
+	TheirEngine bool   // the project's file says so, not the user
 }
 
 // Ghost says what the ghosts of the pod are like.
@@ -64,7 +66,7 @@ const defaultVaultSize = 256 << 20 // bytes
 
 // Overrides are what the command line says; empty fields say nothing.
 type Overrides struct {
-	Image, Network string
+	Image, Network, Engine string
 }
 
 // Load finds the project that dir belongs to and reads all its settings.
@@ -98,6 +100,12 @@ func Load(dir string, flags Overrides, env func(string) string) (*Config, error)
 		c.Image, c.Build.Dockerfile = Image{Name: name}, ""
 	}
 	c.Network = first(flags.Network, c.Network)
+	if name := first(flags.Engine, env("TAZPOD_ENGINE")); name != "" {
+		c.Vault.TheirEngine = false
+		if c.Vault.Engine, err = engine(name); err != nil {
+			return nil, fmt.Errorf("engine: %w", err)
+		}
+	}
 	if c.Name == "" {
 		c.Name = DefaultName(root)
 	}
@@ -110,7 +118,7 @@ func Load(dir string, flags Overrides, env func(string) string) (*Config, error)
 // Pod is the part of the configuration that goes into the pod.
 func (c *Config) Pod() wire.Pod {
 	p := wire.Pod{Name: c.Name, VaultSize: c.Vault.Size, GhostRAM: c.Ghost.RAM, Bridges: c.Ghost.Bridges, Persist: c.Ghost.Persist,
-		TTL: wire.Duration(c.Ghost.TTL), Idle: wire.Duration(c.Ghost.Idle), History: c.Ghost.History}
+		TTL: wire.Duration(c.Ghost.TTL), Idle: wire.Duration(c.Ghost.Idle), History: c.Ghost.History, Engine: c.Vault.Engine}
 	if c.Vault.Path != wire.VaultDir {
 		p.Vault = c.Vault.Path
 	}

@@ -129,8 +129,12 @@ func (f *file) apply(c *Config) error {
 	if c.Vault.Path == "." || c.Vault.Path == filepath.Dir(File) {
 		return wrap("vault.path", fmt.Errorf("%q holds other things than the vault, which pods need to see", c.Vault.Path))
 	}
-	if f.Vault.Engine != nil && *f.Vault.Engine != "auto" && *f.Vault.Engine != "memory" {
-		return wrap("vault.engine", fmt.Errorf("%q is neither auto nor memory", *f.Vault.Engine))
+	if f.Vault.Engine != nil {
+		var err error
+		if c.Vault.Engine, err = engine(*f.Vault.Engine); err != nil {
+			return wrap("vault.engine", err)
+		}
+		c.Vault.TheirEngine = c.Vault.Engine != "" && !f.user
 	}
 	if err := f.applyGhost(&c.Ghost); err != nil {
 		return err

@@ -116,7 +116,7 @@ func TestBadSettings(t *testing.T) {
 		"vault:\n  size: 1MiB":                            `a vault needs 16 MiB at least`,
 		"vault:\n  path: ../x":                            `leads out of the project`,
 		"vault:\n  path: /x":                              `leads out of the project`,
-		"vault:\n  engine: floppy":                        `neither auto nor memory`,
+		"vault:\n  engine: floppy":                        `none of auto, memory and dmcrypt`,
 		"ghost:\n  bridges: [../.aws]":                    `not a directory below the home`,
 		"ghost:\n  bridges: [/etc]":                       `not a directory below the home`,
 		"ghost:\n  bridges: [secrets]":                    `beside ~/secrets`,
@@ -174,6 +174,43 @@ func TestGhostsOfTwoFiles(t *testing.T) {
 	dir = makeProject(t, "ghost: {persist: [.aws]}\n")
 	if _, err := Load(dir, Overrides{}, env("HOME", home)); err == nil {
 		t.Error("a project may keep on disk what the user's own file has in the vault")
+	}
+}
+
+// TestEngine: who says last which engine opens the vault, and whether the project
+// is who says that it takes devices.
+func TestEngine(t *testing.T) {
+	for _, c := range []struct {
+		user, project, variable, flag string
+		want                          string
+		theirs                        bool
+	}{
+		{"", "", "", "", "", false},
+		{"", "auto", "", "", "", false},
+		{"", "memory", "", "", "", false},
+		{"", "dmcrypt", "", "", "dmcrypt", true},
+		{"dmcrypt", "", "", "", "dmcrypt", false},
+		{"dmcrypt", "memory", "", "", "", false},
+		{"", "dmcrypt", "memory", "", "", false},
+		{"", "dmcrypt", "dmcrypt", "", "dmcrypt", false},
+		{"", "", "memory", "dmcrypt", "dmcrypt", false},
+	} {
+		home, settings := t.TempDir(), ""
+		if c.user != "" {
+			put(t, filepath.Join(home, ".config/tazpod/config.yaml"), "vault: {engine: "+c.user+"}\n")
+		}
+		if c.project != "" {
+			settings = "vault: {engine: " + c.project + "}\n"
+		}
+		got, err := Load(makeProject(t, settings), Overrides{Engine: c.flag}, env("HOME", home, "TAZPOD_ENGINE", c.variable))
+		if err != nil {
+			t.Errorf("%+v: %v", c, err)
+		} else if got.Pod().Engine != c.want || got.Vault.TheirEngine != c.theirs {
+			t.Errorf("%+v: engine %q, theirs %v", c, got.Pod().Engine, got.Vault.TheirEngine)
+		}
+	}
+	if _, err := Load(makeProject(t, ""), Overrides{Engine: "floppy"}, none); err == nil || !strings.Contains(err.Error(), "none of auto") {
+		t.Errorf("Load with the engine floppy = %v", err)
 	}
 }
 

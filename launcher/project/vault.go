@@ -1,6 +1,9 @@
 package project
 
 import (
+	"fmt"
+
+	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/tree"
 )
 
@@ -17,4 +20,16 @@ func (c *Config) MakeVault() error {
 		return err
 	}
 	return vault.Close()
+}
+
+// engine is wire.Pod's word for a vault's engine: what nobody asks for is left
+// empty, so that it is the same pod.
+func engine(name string) (string, error) {
+	switch name {
+	case "auto", wire.EngineMemory:
+		return "", nil
+	case wire.EngineDMCrypt:
+		return name, nil
+	}
+	return "", fmt.Errorf("%q is none of auto, %s and %s", name, wire.EngineMemory, wire.EngineDMCrypt)
 }
