@@ -152,6 +152,10 @@ var scenes = []struct {
 	}},
 	{"suspect", playSuspect},
 	{"conflict", playConflict},
+	{"keys", playKeys},
+	{"rollback", playRollback},
+	{"restore", playRestore},
+	{"resize", playResize},
 }
 
 func playNew(t *testing.T, trick func(*sys.Op) error) *recording {
@@ -239,6 +243,76 @@ func playConflict(t *testing.T) *recording {
 		parked = []string{want}
 		r.log = append(r.log, event{may: []string{other}, parked: parked})
 	}
+	v.Close()
+	return r
+}
+
+// playKeys changes who can open the vault, and never what is in it.
+func playKeys(t *testing.T) *recording {
+	p := copyVault(t, smallVault(t, "first"))
+	r := record(t, p, contentOf(t, p))
+	v := mustOpen(t, p)
+	slot, err := v.AddKey(t.Context(), secret(t, "second"), "", Cost{})
+	if err == nil {
+		err = v.RemoveKey(t.Context(), slot)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.save(v, "file", "second")
+	v.Close()
+	return r
+}
+
+// twoGenerations is a closed vault that holds the content second, before which it
+// had first.
+func twoGenerations(t *testing.T) (p Place, first, second string) {
+	p = copyVault(t, smallVault(t, "first"))
+	first = contentOf(t, p)
+	v := mustOpen(t, p)
+	write(t, v.tree, "file", "second")
+	mustSave(t, v, true)
+	v.Close()
+	return p, first, contentOf(t, p)
+}
+
+func playRollback(t *testing.T) *recording {
+	p, first, second := twoGenerations(t)
+	r := record(t, p, second)
+	for range 2 { // there and back
+		r.may(first, second)
+		if err := Rollback(t.Context(), p, 1, secret(t, "pass")); err != nil {
+			t.Fatal(err)
+		}
+		first, second = second, first
+		r.may(second)
+	}
+	return r
+}
+
+func playRestore(t *testing.T) *recording {
+	p, first, second := twoGenerations(t)
+	backup, err := os.ReadFile(p.path(generation(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := record(t, p, second)
+	r.may(first, second)
+	if err := Restore(t.Context(), p, bytes.NewReader(backup), int64(len(backup)), secret(t, "pass")); err != nil {
+		t.Fatal(err)
+	}
+	r.may(first)
+	return r
+}
+
+func playResize(t *testing.T) *recording {
+	p := copyVault(t, smallVault(t, "first"))
+	r := record(t, p, contentOf(t, p))
+	v := mustOpen(t, p)
+	if err := v.Resize(t.Context(), 2*smallestSize); err != nil {
+		t.Fatal(err)
+	}
+	r.save(v, "file", "second")
 	v.Close()
 	return r
 }

@@ -79,6 +79,10 @@ func (d *disk) do(op sys.Op) {
 	case "rename to":
 		d.set(op.To, d.now(op.Name))
 		d.set(op.Name, nil)
+	case "swap with":
+		from, to := d.now(op.Name), d.now(op.To)
+		d.set(op.Name, to)
+		d.set(op.To, from)
 	case "link to":
 		d.set(op.To, d.now(op.Name))
 	case "remove":
