@@ -39,7 +39,7 @@ func (c *connection) control(ctx context.Context, channels <-chan ssh.NewChannel
 	go func() {
 		for channel := range channels {
 			if channel.ChannelType() == wire.VaultChannel {
-				commands.Go(func() { c.server.vault(ctx, channel) })
+				commands.Go(func() { c.server.vault(ctx, c.ssh, channel) })
 				continue
 			}
 			_ = channel.Reject(ssh.Prohibited, "this user has no sessions") // the carrier may be gone

@@ -27,9 +27,34 @@ type dialogue struct {
 	server   *server
 	pod      *pod
 	request  wire.VaultRequest
+	conn     ssh.Conn
 	channel  ssh.Channel
 	messages io.Writer // the channel's second stream
 	result   wire.VaultResult
+}
+
+// standstill is how long data may take to move on: what sends or takes a vault
+// keeps it open, or others from opening it. Tests shorten it.
+var standstill = 30 * time.Second
+
+// within ends the connection unless it is stopped before: a write to a channel
+// whose other end takes nothing is ended by nothing less.
+func (d *dialogue) within(limit time.Duration) (stop func()) {
+	timer := time.AfterFunc(limit, func() { d.conn.Close() })
+	return func() { timer.Stop() }
+}
+
+// data are the channel's, which end when they stand still.
+type data struct{ *dialogue }
+
+func (d data) Read(p []byte) (int, error) {
+	defer d.within(standstill)()
+	return d.channel.Read(p)
+}
+
+func (d data) Write(p []byte) (int, error) {
+	defer d.within(standstill)()
+	return d.channel.Write(p)
 }
 
 func (d *dialogue) send(m wire.VaultMessage) error {
@@ -37,6 +62,7 @@ func (d *dialogue) send(m wire.VaultMessage) error {
 	if err != nil {
 		return err
 	}
+	defer d.within(standstill)()
 	if _, err := d.messages.Write(append(line, '\n')); err != nil {
 		return errLost
 	}
@@ -45,8 +71,11 @@ func (d *dialogue) send(m wire.VaultMessage) error {
 
 func (d *dialogue) tell(text string) error { return d.send(wire.VaultMessage{Tell: text}) }
 
-// answer reads one straight into locked memory; the caller destroys it.
+// answer reads one straight into locked memory; the caller destroys it. Who thinks
+// for longer than at a login is asked again another time: a passphrase that was
+// given before waits in memory as long.
 func (d *dialogue) answer() (*locked.Buffer, error) {
+	defer d.within(loginGrace)()
 	var length [4]byte
 	if _, err := io.ReadFull(d.channel, length[:]); err != nil {
 		return nil, errLost

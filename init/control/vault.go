@@ -42,9 +42,11 @@ var errOpen = errors.New("the vault is open")
 // elsewhere is what no change of keys reaches.
 const elsewhere = "Copies and backups of the vault still open with it."
 
-// vault runs one command on a channel of its own. ctx ends with the connection.
-func (s *server) vault(ctx context.Context, offer ssh.NewChannel) {
-	d := &dialogue{ctx: ctx, server: s, pod: s.pod}
+// vault runs one command on a channel of its own. ctx ends with the connection, and
+// the connection with ctx: a pod that stops doesn't wait for what a client sends.
+func (s *server) vault(ctx context.Context, conn ssh.Conn, offer ssh.NewChannel) {
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	d := &dialogue{ctx: ctx, server: s, pod: s.pod, conn: conn}
 	if err := json.Unmarshal(offer.ExtraData(), &d.request); err != nil {
 		_ = offer.Reject(ssh.ConnectionFailed, "malformed request")
 		return
@@ -371,7 +373,7 @@ func (d *dialogue) backup() error {
 // give sends all of r, and its sum with the result.
 func (d *dialogue) give(r io.Reader) error {
 	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(d.channel, sum), r); err != nil {
+	if _, err := io.Copy(io.MultiWriter(data{d}, sum), r); err != nil {
 		return err
 	}
 	d.result.Sum = hex.EncodeToString(sum.Sum(nil))
@@ -405,7 +407,7 @@ func (d *dialogue) restore() error {
 			if err := d.send(wire.VaultMessage{Send: true}); err != nil {
 				return err
 			}
-			return install(d.ctx, place, d.channel, d.request.Size, pass)
+			return install(d.ctx, place, data{d}, d.request.Size, pass)
 		})
 	})
 }
@@ -427,7 +429,7 @@ func (d *dialogue) export() error {
 		}
 		return d.content(pass, func(o *opened) error {
 			sum := sha256.New()
-			err := vault.Export(d.ctx, o.tree, io.MultiWriter(d.channel, sum))
+			err := vault.Export(d.ctx, o.tree, io.MultiWriter(data{d}, sum))
 			d.result.Sum = hex.EncodeToString(sum.Sum(nil))
 			return err
 		})
