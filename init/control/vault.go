@@ -413,6 +413,9 @@ func (d *dialogue) restore() error {
 }
 
 func (d *dialogue) resize() error {
+	if d.pod.config.Engine == wire.EngineDMCrypt {
+		return &usageError{errors.New("a vault gets another size by the engine memory alone"), "start the pod with --engine memory for it"}
+	}
 	return d.withPassphrase("Passphrase: ", func(pass *locked.Buffer) error {
 		return d.content(pass, func(o *opened) error { return o.resize(d.ctx, d.request.Size) })
 	})
@@ -438,8 +441,9 @@ func (d *dialogue) export() error {
 
 // commandCode is the exit code of a command about the vault.
 func commandCode(err error) int {
+	var usage *usageError
 	switch {
-	case errors.Is(err, errDeclined), errors.Is(err, vault.ErrSize), errors.Is(err, vault.ErrLabel), errors.Is(err, vault.ErrWeak),
+	case errors.As(err, &usage), errors.Is(err, errDeclined), errors.Is(err, vault.ErrSize), errors.Is(err, vault.ErrLabel), errors.Is(err, vault.ErrWeak),
 		errors.Is(err, vault.ErrNoGeneration), errors.Is(err, vault.ErrNoKeyslot):
 		return wire.ExitUsage
 	case errors.Is(err, errOpen), errors.Is(err, errEngine), errors.Is(err, errEmpty), errors.Is(err, errMismatch), errors.Is(err, vault.ErrKeyExists),

@@ -370,6 +370,7 @@ func TestManyWrongPassphrases(t *testing.T) {
 // TestAudit: the log has a line for each thing that happens, with what and who.
 func TestAudit(t *testing.T) {
 	p := newProject(t)
+	p.fresh = true
 	p.ghost("run", "base", "--", "sh", "-c", "echo >~/secrets/x").ok()
 	log := run(t, "docker", "logs", p.name).both()
 	for _, event := range []string{"ready", "created", "opened", "ghost started", "left", "ghost ended", "saved", "locked"} {

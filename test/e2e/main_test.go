@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/test/bare"
 	"github.com/tazzo/tazpod/test/need"
 )
@@ -43,6 +44,12 @@ func repository() string {
 func TestMain(m *testing.M) {
 	before := leftovers()
 	code := m.Run()
+	if template.path != "" {
+		if err := os.RemoveAll(template.path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
 	if err := bare.RemoveImage(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
@@ -102,10 +109,11 @@ func images(t *testing.T) {
 // project is a directory with a TazPod project, and the pod that tests start
 // for it.
 type project struct {
-	t    *testing.T
-	dir  string
-	name string // of the container
-	key  []byte // of the volume, once volumeKey has asked for it
+	t     *testing.T
+	dir   string
+	name  string // of the container
+	key   []byte // of the volume, once volumeKey has asked for it
+	fresh bool   // its vault is made by its first ghost, at a usual cost
 }
 
 // newProject makes a project with `tazpod init`; its pod is removed at the end.
@@ -161,11 +169,48 @@ func (p *project) tazpod(args ...string) result {
 	return (&command{p: p, args: args}).run()
 }
 
-// ghost runs a launcher's command with the passphrase on a descriptor.
+// ghost runs a launcher's command with the passphrase on a descriptor. There is a
+// vault then.
 func (p *project) ghost(args ...string) result {
 	p.t.Helper()
+	p.withVault()
 	pass := passphrase
 	return (&command{p: p, args: args, pass: &pass}).run()
+}
+
+var template struct {
+	sync.Once
+	path string
+}
+
+// withVault gives a project that has no vault an empty one, whose passphrase costs
+// little to try: it is a second each time otherwise.
+func (p *project) withVault() {
+	p.t.Helper()
+	dir := filepath.Dir(p.vault())
+	if _, err := os.Stat(dir); err == nil || p.fresh {
+		return
+	}
+	template.Do(func() {
+		home, err := os.MkdirTemp("", "e2e-vault-")
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		name := prefix + "template"
+		run(p.t, "docker", "run", "-d", "--name", name, "--cap-add", "SYS_ADMIN", "-v", home+":/workspace", "tazpod/base").ok()
+		defer exec.Command("docker", "rm", "-f", name).Run()
+		create := exec.Command("docker", "exec", "-i", name, "tazpod-init", "vault", "create", "--iter-time", "100ms", "--passphrase-fd", "0")
+		create.Stdin = strings.NewReader(passphrase)
+		if out, err := create.CombinedOutput(); err != nil {
+			p.t.Fatalf("%s: %v\n%s", create, err, out)
+		}
+		template.path = home
+	})
+	if template.path == "" {
+		p.t.Fatal("there is no vault to begin with")
+	}
+	run(p.t, "cp", "-r", "--sparse=always", filepath.Join(template.path, wire.VaultDir), dir).ok()
+	run(p.t, "chown", "-R", "--reference="+p.dir, dir).ok()
 }
 
 func (c *command) build(ctx context.Context) *exec.Cmd {

@@ -12,6 +12,7 @@ import (
 // the secret again.
 func TestMainPath(t *testing.T) {
 	p := newProject(t)
+	p.fresh = true
 	p.ghost("run", "base", "--", "sh", "-c", "echo hunter2 >~/secrets/token && cat ~/secrets/token").ok()
 	equal(t, "secret after reopening", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/token").ok(), "hunter2\n")
 	p.inPod("tazpod", "sh", "-c", "! grep -rs hunter2 /home /tmp /workspace /run /dev/shm /var/tmp").ok()

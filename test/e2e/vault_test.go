@@ -41,13 +41,6 @@ func (p *project) keys() (keys []wire.VaultKey) {
 	return keys
 }
 
-// withVault starts the pod and makes a vault whose passphrase costs little to try.
-func (p *project) withVault() {
-	p.t.Helper()
-	p.tazpod("up", "base").ok()
-	p.with(passphrase, append([]string{"vault", "create"}, cheap...)...).ok()
-}
-
 var cheap = []string{"--iter-time", "100ms"}
 
 // answer gives a passphrase where one is asked for.
@@ -66,7 +59,7 @@ const (
 // is locked, and a session goes on meanwhile.
 func TestVaultKeys(t *testing.T) {
 	p := newProject(t)
-	p.withVault()
+	p.ghost("run", "base", "--", "true").ok()
 	p.sessionWith(passphrase, "sh", "-c", "echo token >secrets/kubeconfig")
 	p.tazpod("vault", "passwd").says("no terminal").status(wire.ExitPassphrase)
 
@@ -127,7 +120,7 @@ func (p *project) sessionWith(pass string, argv ...string) string {
 
 func TestVaultRecovery(t *testing.T) {
 	p := newProject(t)
-	p.withVault()
+	p.ghost("run", "base", "--", "true").ok()
 	code := regexp.MustCompile(`([0-9A-Z]{5}-){5}[0-9A-Z]{5}`)
 	term := p.terminal("vault", "recovery")
 	term.answer("Passphrase: ", passphrase)
@@ -154,7 +147,7 @@ func TestVaultRecovery(t *testing.T) {
 // TestVaultCopies: what was saved can be looked at, copied, and gone back to.
 func TestVaultCopies(t *testing.T) {
 	p := newProject(t)
-	p.withVault()
+	p.ghost("run", "base", "--", "true").ok()
 	write := func(what string) {
 		t.Helper()
 		p.sessionWith(passphrase, "sh", "-c", "echo "+what+" >secrets/n")
@@ -246,7 +239,7 @@ func TestVaultResize(t *testing.T) {
 
 func TestVaultExport(t *testing.T) {
 	p := newProject(t)
-	p.withVault()
+	p.ghost("run", "base", "--", "true").ok()
 	p.sessionWith(passphrase, "sh", "-c", "umask 077; mkdir secrets/d; echo x >secrets/d/f; ln -s d/f secrets/l; chmod 640 secrets/d/f")
 	dir := filepath.Join(t.TempDir(), "out")
 	p.with(passphrase, "vault", "export", dir).says("in clear", "--yes").status(wire.ExitUsage)
@@ -273,7 +266,7 @@ func TestVaultExport(t *testing.T) {
 // descriptor, and nothing that was typed is left in the supervisor's memory.
 func TestVaultInPod(t *testing.T) {
 	p := newProject(t)
-	p.withVault()
+	p.ghost("run", "base", "--", "true").ok()
 	h := p.host()
 	term := onTerminal(t, exec.Command("docker", "exec", "-it", p.name, "tazpod-init", "vault", "passwd", "--iter-time", "100ms"))
 	term.answer("Passphrase: ", passphrase)
