@@ -8,18 +8,22 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/tazzo/tazpod/init/locked"
 	"github.com/tazzo/tazpod/init/sys"
+	"golang.org/x/crypto/xts"
 )
 
 // Cipher is aes-xts-plain64 over the sectors of a segment, as dm-crypt does it:
 // the IV is the number of the sector's first 512-byte unit, at every sector
 // size. It may be used by several goroutines at once, until Destroy.
 type Cipher struct {
-	data, tweak cipher.Block // by the two halves of the key
-	sector      int64        // bytes
+	xts    *xts.Cipher
+	blocks []cipher.Block
+	sector int64 // bytes
 }
 
 // ivUnit is what plain64 counts (drivers/md/dm-crypt.c, without iv_large_sectors).
@@ -27,36 +31,59 @@ const ivUnit = 512 // bytes
 
 // NewCipher expands key, which it doesn't keep. The caller destroys the cipher.
 func NewCipher(key *locked.Buffer, sectorSize int) (*Cipher, error) {
-	half := key.Len() / 2
-	data, err := aes.NewCipher(key.Bytes()[:half])
+	c := &Cipher{sector: int64(sectorSize)}
+	var err error
+	c.xts, err = xts.NewCipher(func(half []byte) (cipher.Block, error) {
+		b, err := aes.NewCipher(half)
+		c.blocks = append(c.blocks, b)
+		return b, err
+	}, key.Bytes())
 	if err != nil {
 		return nil, err
 	}
-	tweak, err := aes.NewCipher(key.Bytes()[half:])
-	if err != nil {
-		zeroBlock(data)
-		return nil, err
-	}
-	return &Cipher{data, tweak, int64(sectorSize)}, nil
+	return c, nil
 }
 
-// Encrypt and Decrypt work on whole sectors in place. offset is in bytes from
+// Encrypt and Decrypt work on whole sectors in place, on all processors. offset is in bytes from
 // the segment's start, a multiple of the sector size like len(p).
-func (c *Cipher) Encrypt(p []byte, offset int64) { c.each(p, offset, c.data.Encrypt) }
+func (c *Cipher) Encrypt(p []byte, offset int64) { c.each(p, offset, c.xts.Encrypt) }
 
-func (c *Cipher) Decrypt(p []byte, offset int64) { c.each(p, offset, c.data.Decrypt) }
+func (c *Cipher) Decrypt(p []byte, offset int64) { c.each(p, offset, c.xts.Decrypt) }
 
-func (c *Cipher) each(p []byte, offset int64, do func(dst, src []byte)) {
+func (c *Cipher) each(p []byte, offset int64, do func(dst, src []byte, n uint64)) {
 	if offset%c.sector != 0 || int64(len(p))%c.sector != 0 {
 		panic(fmt.Sprintf("luks: %d bytes at %d are not whole sectors", len(p), offset))
 	}
-	c.xts(p, uint64(offset/ivUnit), do)
+	sectors := int64(len(p)) / c.sector
+	processors := int64(runtime.GOMAXPROCS(0))
+	share := max(worthSharing, (sectors+processors-1)/processors*c.sector)
+	var others sync.WaitGroup
+	for int64(len(p)) > share {
+		part, at := p[:share], offset
+		others.Go(func() { c.alone(part, at, do) })
+		p, offset = p[share:], offset+share
+	}
+	c.alone(p, offset, do)
+	others.Wait()
+}
+
+// worthSharing is how much one processor does alone: less takes it no longer than
+// to wake another.
+const worthSharing = 64 << 10 // bytes
+
+func (c *Cipher) alone(p []byte, offset int64, do func(dst, src []byte, n uint64)) {
+	for len(p) > 0 {
+		do(p[:c.sector], p[:c.sector], uint64(offset/ivUnit))
+		p, offset = p[c.sector:], offset+c.sector
+	}
 }
 
 // Destroy zeroes the expanded keys, which hold the key itself.
 func (c *Cipher) Destroy() {
-	zeroBlock(c.data)
-	zeroBlock(c.tweak)
+	for _, b := range c.blocks {
+		zeroBlock(b)
+	}
+	c.blocks = nil
 }
 
 // zeroBlock zeroes what crypto/aes has no way to forget. It relies on a block

@@ -94,9 +94,9 @@ func TestSameAsDMCrypt(t *testing.T) {
 	}
 }
 
-// They are what x/crypto/xts makes of them, too, wherever they are and however
-// many processors share them.
-func TestSameAsXCrypto(t *testing.T) {
+// TestShares: sectors are the same wherever they are and however many processors
+// share them.
+func TestShares(t *testing.T) {
 	for _, v := range vectors(t) {
 		c := newCipher(t, v.key, v.sector)
 		defer c.Destroy()
