@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/vault"
 )
 
 // exit is an error that has an exit code of its own.
@@ -58,17 +59,17 @@ func commands(args []string) int {
 		app.UsageWriter(os.Stderr)
 	}
 	done := false
-	app.Terminate(func(int) { done = true })
+	app.Terminate(func(int) {
+		done = true
+		app.UsageWriter(io.Discard) // the library goes on, and would print it again
+	})
 	run := map[string]func([]string) (int, error){}
-	clauses := map[string]*kingpin.CmdClause{"vault": app.Command("vault", "Keys, generations and copies of the vault.")}
-	clauses["vault key"] = clauses["vault"].Command("key", "Who can open the vault.")
-	list := append(slices.Clone(commandList), vaultCommands()...)
-	for _, c := range list {
-		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
-			run[c.name] = c.setup(clauses[c.name[:i]].Command(c.name[i+1:], c.help))
-		} else {
-			run[c.name] = c.setup(app.Command(c.name, c.help))
-		}
+	for _, c := range commandList {
+		run[c.name] = c.setup(app.Command(c.name, c.help))
+	}
+	parent := app.Command("vault", vault.Help)
+	for i, c := range vaultCommands() {
+		run[c.name] = c.setup(vault.Commands[i].Clause(parent))
 	}
 	// pid1 and run parse their own command lines; they are named here for the help.
 	app.Command("pid1", "Be a pod's first process: reap, forward signals, supervise [flags] [--] [CMD...].")
@@ -82,6 +83,7 @@ func commands(args []string) int {
 	case err != nil:
 		return usage(err)
 	}
+	list := append(slices.Clone(commandList), vaultCommands()...)
 	i := slices.IndexFunc(list, func(c command) bool { return c.name == name })
 	switch {
 	case dashes && !list[i].argv:

@@ -19,6 +19,7 @@ import (
 	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/dial"
 	"github.com/tazzo/tazpod/launcher/term"
+	"github.com/tazzo/tazpod/launcher/vault"
 )
 
 // command is one of tazpod's commands. setup declares its flags and returns
@@ -103,16 +104,17 @@ func application() (app *kingpin.Application, runners map[string]func(*call) (in
 	app.HelpFlag.Short('h')
 	kingpin.EnableFileExpansion = false // @ begins no file name to read arguments from
 	done = new(bool)
-	app.Terminate(func(int) { *done = true })
+	app.Terminate(func(int) {
+		*done = true
+		app.UsageWriter(io.Discard) // the library goes on, and would print it again
+	})
 	runners = map[string]func(*call) (int, error){}
-	clauses := map[string]*kingpin.CmdClause{"vault": app.Command("vault", "Keys, generations and copies of this project's vault.")}
-	clauses["vault key"] = clauses["vault"].Command("key", "Who can open the vault.")
-	for _, c := range everyCommand() {
-		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
-			runners[c.name] = c.setup(clauses[c.name[:i]].Command(c.name[i+1:], c.help))
-		} else {
-			runners[c.name] = c.setup(app.Command(c.name, c.help))
-		}
+	for _, c := range commandList {
+		runners[c.name] = c.setup(app.Command(c.name, c.help))
+	}
+	parent := app.Command("vault", vault.Help)
+	for i, c := range vaultCommands() {
+		runners[c.name] = c.setup(vault.Commands[i].Clause(parent))
 	}
 	return app, runners, done
 }

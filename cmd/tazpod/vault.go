@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"os"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/dial"
+	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/project"
 	"github.com/tazzo/tazpod/launcher/vault"
 )
@@ -18,12 +20,17 @@ func vaultCommands() (list []command) {
 			flags := declarePassphrase(c)
 			run := v.Setup(c)
 			return func(c *call) (int, error) {
-				p, err := c.here(project.Overrides{})
+				config, err := c.project(project.Overrides{})
 				if err != nil {
 					return 0, err
 				}
 				undumpable()
 				code, err := run(vault.Front{Ctx: c.ctx, Source: flags.source, Tell: c.notify, Connect: func() (*dial.Client, error) {
+					e, err := engine.Open(c.ctx, os.Getenv)
+					if err != nil {
+						return nil, err
+					}
+					p := &place{c, config, e}
 					pod, fresh, err := p.started()
 					if err != nil {
 						return nil, err

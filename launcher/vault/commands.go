@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -33,6 +34,22 @@ type Front struct {
 type Command struct {
 	Name, Help string
 	Setup      func(*kingpin.CmdClause) func(Front) (int, error)
+}
+
+// Help is that of all of them together.
+const Help = "Keys, generations and copies of the vault."
+
+// Clause declares the command below parent.
+func (c Command) Clause(parent *kingpin.CmdClause) *kingpin.CmdClause {
+	group, name, grouped := strings.Cut(c.Name, " ")
+	if !grouped {
+		return parent.Command(c.Name, c.Help)
+	}
+	above := parent.GetCommand(group)
+	if above == nil {
+		above = parent.Command(group, "Who can open the vault.")
+	}
+	return above.Command(name, c.Help)
 }
 
 // UsageError is a mistake in the command line.

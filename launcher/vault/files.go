@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/dial"
@@ -40,6 +41,10 @@ func headerFlag(c *kingpin.CmdClause) *bool {
 // newFile makes a file that is whole, and on the disk, or isn't there. It never
 // replaces one.
 func newFile(path string, write func(*os.File) error) error {
+	exists := &UsageError{fmt.Errorf("%s exists: choose another name", path)}
+	if _, err := os.Lstat(path); err == nil {
+		return exists
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -51,10 +56,13 @@ func newFile(path string, write func(*os.File) error) error {
 		err = f.Sync()
 	}
 	if err == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	}
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not on every file system
 		err = os.Link(f.Name(), path)
 	}
 	if errors.Is(err, os.ErrExist) {
-		return &UsageError{fmt.Errorf("%s exists: choose another name", path)}
+		return exists
 	}
 	if err != nil {
 		return err

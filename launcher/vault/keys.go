@@ -1,7 +1,9 @@
 package vault
 
 import (
+	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -44,10 +46,14 @@ func keyAdd(c *kingpin.CmdClause) func(Front) (int, error) {
 }
 
 func keyRemove(c *kingpin.CmdClause) func(Front) (int, error) {
-	slot := c.Arg("slot", "Number of the keyslot: vault key list.").Required().Int()
+	slot := c.Arg("slot", "Number of the keyslot: vault key list.").Required().String()
 	flags := yesFlag(c)
 	return func(front Front) (int, error) {
-		return done(visit(front, wire.VaultRequest{Command: wire.VaultKeyRemove, Number: *slot}, flags.get(), dial.Desk{}))
+		n, err := number(*slot)
+		if err != nil {
+			return 0, err
+		}
+		return done(visit(front, wire.VaultRequest{Command: wire.VaultKeyRemove, Number: n}, flags.get(), dial.Desk{}))
 	}
 }
 
@@ -93,8 +99,20 @@ func resize(c *kingpin.CmdClause) func(Front) (int, error) {
 }
 
 func rollback(c *kingpin.CmdClause) func(Front) (int, error) {
-	n := c.Arg("generation", "1 for the newest of the earlier ones: vault generations.").Required().Int()
+	generation := c.Arg("generation", "1 for the newest of the earlier ones: vault generations.").Required().String()
 	return func(front Front) (int, error) {
-		return done(visit(front, wire.VaultRequest{Command: wire.VaultRollback, Number: *n}, answers{}, dial.Desk{}))
+		n, err := number(*generation)
+		if err != nil {
+			return 0, err
+		}
+		return done(visit(front, wire.VaultRequest{Command: wire.VaultRollback, Number: n}, answers{}, dial.Desk{}))
 	}
+}
+
+func number(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		err = &UsageError{fmt.Errorf("%q is no number", text)}
+	}
+	return n, err
 }
