@@ -77,6 +77,13 @@ func (l *lease) drop() (err error) {
 	return err
 }
 
+// locked tells whether somebody has locked the pod since the passphrase.
+func (l *lease) locked() bool {
+	l.pod.mu.Lock()
+	defer l.pod.mu.Unlock()
+	return l.pod.locks != l.locks
+}
+
 // unlock checks the passphrase and returns a lease of the open vault. When the
 // vault was closed its content is in RAM afterwards, and notes are what people
 // should know about it; when it doesn't exist it is made if create is set, and

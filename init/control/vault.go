@@ -140,6 +140,9 @@ func (d *dialogue) content(pass *locked.Buffer, do func(*opened) error) error {
 		d.pod.mu.Unlock()
 		err = do(o)
 	}
+	if l.locked() { // and what was read meanwhile may be zeroes
+		err = errors.Join(err, errLocked)
+	}
 	return errors.Join(err, l.drop())
 }
 
