@@ -53,7 +53,7 @@ func hint(err error) string {
 		return refused.Hint
 	case errors.As(err, &usage):
 		return usage.hint
-	case errors.Is(err, errOpen), errors.Is(err, errEngine):
+	case errors.Is(err, errOpen), errors.Is(err, errEngine), errors.Is(err, errInPlace):
 		return "lock it first: tazpod lock, or in the pod: tazpod-init lock"
 	}
 	return vault.Hint(err)

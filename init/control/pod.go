@@ -62,7 +62,8 @@ func newPod(config wire.Pod, support ghost.Support, log zerolog.Logger) *pod {
 // passphrase and its first session. Dropping it twice does nothing.
 type lease struct {
 	pod   *pod
-	locks int // pod.locks when the passphrase was given
+	vault *opened // what it refers to, also when it is wiped
+	locks int     // pod.locks when the passphrase was given
 	once  sync.Once
 }
 
@@ -126,6 +127,7 @@ func (p *pod) unlock(ctx context.Context, passphrase *locked.Buffer, create bool
 func (p *pod) newLease(locks int) (*lease, error) {
 	l := &lease{pod: p, locks: locks}
 	p.mu.Lock()
+	l.vault = p.open
 	current := p.locks == locks && !p.stopping
 	if current {
 		p.leases[l] = struct{}{}

@@ -215,6 +215,7 @@ func (s *server) serve(ctx context.Context, raw *net.UnixConn) {
 	c := &connection{server: s, ssh: conn, lease: login.lease, profile: login.profile, client: clean(conn.ClientVersion())}
 	if conn.User() == wire.ControlUser {
 		c.control(ctx, channels, requests)
+		go debug.FreeOSMemory() // as above: commands about the vault take passphrases, too
 		return
 	}
 	c.sessions(channels, requests)

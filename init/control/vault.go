@@ -37,10 +37,13 @@ var vaultCommands = map[string]func(*dialogue) error{
 	wire.VaultExport:      (*dialogue).export,
 }
 
-var errOpen = errors.New("the vault is open")
+var (
+	errOpen    = errors.New("the vault is open")
+	errInPlace = errors.New("something writes to the vault's file: the copy is not whole")
+)
 
 // elsewhere is what no change of keys reaches.
-const elsewhere = "Copies and backups of the vault still open with it."
+const elsewhere = "Copies and backups still open with it, and so do files that were kept beside the vault for you to look at (vault.img.suspect-…, vault.img.conflict-…)."
 
 // vault runs one command on a channel of its own. ctx ends with the connection, and
 // the connection with ctx: a pod that stops doesn't wait for what a client sends.
@@ -135,10 +138,7 @@ func (d *dialogue) content(pass *locked.Buffer, do func(*opened) error) error {
 		err = errors.Join(err, d.tell("tazpod: note: "+note))
 	}
 	if err == nil {
-		d.pod.mu.Lock()
-		o := d.pod.open
-		d.pod.mu.Unlock()
-		err = do(o)
+		err = do(l.vault)
 	}
 	if l.locked() { // and what was read meanwhile may be zeroes
 		err = errors.Join(err, errLocked)
@@ -203,15 +203,21 @@ func (d *dialogue) passwd() error {
 			return err
 		}
 		defer pass.Destroy()
+		said := "The passphrase is changed, and earlier generations, which the old one opens, are removed.\n" + elsewhere
 		err = d.keys(old, func(v *vault.Vault) error {
-			slot, err := v.Slot(old)
-			if err != nil {
+			key, err := v.KeyOf(old)
+			switch {
+			case err != nil:
+				return err
+			case key.Recovery: // whose passphrase is forgotten
+				said = "The passphrase is added; the recovery code stays.\nA keyslot whose passphrase nobody knows is of no use: vault key list, vault key remove."
+				_, err = v.AddKey(d.ctx, pass, "", d.cost())
 				return err
 			}
-			return v.ChangeKey(d.ctx, slot, pass, d.cost())
+			return v.ChangeKey(d.ctx, key.Number, pass, d.cost())
 		})
 		if err == nil {
-			err = d.tell("The passphrase is changed, and earlier generations, which the old one opens, are removed.\n" + elsewhere)
+			err = d.tell(said)
 		}
 		return err
 	})
@@ -225,7 +231,7 @@ func (d *dialogue) keyList() error {
 	defer place.Dir.Close()
 	keys, err := vault.Keys(d.ctx, place)
 	for _, k := range keys {
-		row := wire.VaultKey{Number: k.Number, Label: k.Label, Added: stamp(k.Added), KDF: k.Cost()}
+		row := wire.VaultKey{Number: k.Number, Label: k.Label, Recovery: k.Recovery, Added: stamp(k.Added), KDF: k.Cost()}
 		d.result.Keys = append(d.result.Keys, row)
 	}
 	return err
@@ -253,8 +259,8 @@ func (d *dialogue) keyRemove() error {
 	return d.authorized(func(pass *locked.Buffer) error {
 		own := false
 		err := d.keys(pass, func(v *vault.Vault) error {
-			mine, err := v.Slot(pass)
-			own = mine == slot
+			mine, err := v.KeyOf(pass)
+			own = mine.Number == slot
 			return err
 		})
 		if err != nil {
@@ -370,7 +376,18 @@ func (d *dialogue) backup() error {
 		return err
 	}
 	defer f.Close()
-	return d.give(f)
+	before, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := d.give(f); err != nil {
+		return err
+	}
+	after, err := f.Stat()
+	if err == nil && !after.ModTime().Equal(before.ModTime()) {
+		err = errInPlace
+	}
+	return err
 }
 
 // give sends all of r, and its sum with the result.
@@ -449,7 +466,7 @@ func commandCode(err error) int {
 	case errors.As(err, &usage), errors.Is(err, errDeclined), errors.Is(err, vault.ErrSize), errors.Is(err, vault.ErrLabel), errors.Is(err, vault.ErrWeak),
 		errors.Is(err, vault.ErrNoGeneration), errors.Is(err, vault.ErrNoKeyslot):
 		return wire.ExitUsage
-	case errors.Is(err, errOpen), errors.Is(err, errEngine), errors.Is(err, errEmpty), errors.Is(err, errMismatch), errors.Is(err, vault.ErrKeyExists),
+	case errors.Is(err, errOpen), errors.Is(err, errEngine), errors.Is(err, errInPlace), errors.Is(err, errEmpty), errors.Is(err, errMismatch), errors.Is(err, vault.ErrKeyExists),
 		errors.Is(err, vault.ErrLastKeyslot), errors.Is(err, vault.ErrNoRoom), errors.Is(err, vault.ErrFull):
 		return wire.ExitFailure
 	}

@@ -134,6 +134,12 @@ func (h *Header) RemoveKey(ctx context.Context, slot int) error {
 	if len(slots) == 1 {
 		return ErrLastSlot
 	}
+	return h.MakeRoom(ctx, slot)
+}
+
+// MakeRoom is RemoveKey also for the last one, in a copy that gets another before it
+// is written anywhere.
+func (h *Header) MakeRoom(ctx context.Context, slot int) error {
 	_, err := call{
 		args:  []string{"luksKillSlot", "--batch-mode", sys.FdPath(firstFile), strconv.Itoa(slot)},
 		files: []*os.File{h.file},

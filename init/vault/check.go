@@ -32,12 +32,12 @@ func (v *Vault) Check(ctx context.Context) (rows []wire.Check, err error) {
 	if err != nil {
 		return nil, v.failed("check", err)
 	}
-	header, err := v.checkHeader(ctx)
+	header, err := v.checkHeader(ctx, img)
 	if err != nil {
 		return nil, v.failed("mend the header of", err)
 	}
 	rows = append([]wire.Check{header, v.checkKeys()}, content...)
-	rows = append(rows, wire.Check{Promise: "P4", Name: "lock", OK: true, Found: "held by this pod"})
+	rows = append(rows, v.checkLock())
 	others, err := Generations(ctx, v.place)
 	if err != nil {
 		return nil, err
@@ -50,16 +50,32 @@ func (v *Vault) Check(ctx context.Context) (rows []wire.Check, err error) {
 	return rows, nil
 }
 
-// checkHeader mends the header where that is needed.
-func (v *Vault) checkHeader(ctx context.Context) (wire.Check, error) {
+// checkHeader mends the header on disk where that is needed.
+func (v *Vault) checkHeader(ctx context.Context, img *sys.File) (wire.Check, error) {
 	row := wire.Check{Promise: "P5", Name: "header", OK: true, Found: "both copies are sound"}
-	if which := v.header.Repaired; which != "" {
-		if err := v.rewrite(ctx, false, func(h *luks.Header) error { h.Repaired = ""; return nil }); err != nil {
-			return row, err
-		}
-		row.Found = "the " + which + " copy was damaged, and is mended from the other"
+	now, err := luks.Read(ctx, img)
+	if err != nil {
+		return row, err
 	}
-	return row, nil
+	defer now.Close()
+	if now.Repaired == "" {
+		return row, nil
+	}
+	if same, err := v.header.SameAs(img); err != nil || !same {
+		row.OK, row.Found = false, "the "+now.Repaired+" copy was damaged while the vault was open"
+		row.Hint = "lock the vault, then check it again"
+		return row, err
+	}
+	row.Found = "the " + now.Repaired + " copy was damaged, and is mended from the other"
+	return row, v.rewrite(ctx, false, func(*luks.Header) error { return nil })
+}
+
+func (v *Vault) checkLock() wire.Check {
+	row := wire.Check{Promise: "P4", Name: "lock", OK: true, Found: "held by this pod"}
+	if err := sys.Lock(v.lock.File); err != nil { // who has it gets it again
+		row.OK, row.Beyond, row.Found = false, true, "this file system has no locks: each save looks whether something else has changed the vault"
+	}
+	return row
 }
 
 func (v *Vault) checkKeys() wire.Check {
@@ -75,6 +91,20 @@ func (v *Vault) checkKeys() wire.Check {
 		row.OK, row.Hint = false, fmt.Sprintf("this pod has %d MiB of memory left for it", have>>20)
 	}
 	return row
+}
+
+// sound is nil unless the data behind a header are damaged.
+func sound(ctx context.Context, img *sys.File, h *luks.Header, key *locked.Buffer) error {
+	rows, err := inspect(ctx, img, h, key)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if !row.OK && !row.Beyond {
+			err = errors.Join(err, kind{fmt.Errorf("%s: %s", row.Name, row.Found), ErrDamaged})
+		}
+	}
+	return err
 }
 
 // inspect looks at the data behind a header: their seal, and the file system.
@@ -114,6 +144,11 @@ const fileSystem = "file system" // the row of checkFiles
 func checkFiles(ctx context.Context, img *sys.File, plain *luks.Sectors) (row wire.Check, err error) {
 	row = wire.Check{Promise: "P5", Name: fileSystem, OK: true}
 	image, err := inRAM(ctx, img, plain)
+	var room *RoomError
+	if errors.As(err, &room) {
+		row.OK, row.Beyond, row.Found, row.Hint = false, true, "not looked at: "+err.Error(), "give the pod more memory"
+		return row, nil
+	}
 	if err != nil {
 		return row, err
 	}

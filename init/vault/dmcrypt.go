@@ -24,8 +24,8 @@ import (
 //	alone    vault.img gets an inode of its own, for an earlier generation may be a
 //	         link to the same one
 //	reserve  it gets all its blocks: a full disk must not stop writes half way
-//	unseal   the seal goes, which these writes don't keep
 //	device   see package device; from here on the key is the kernel's alone
+//	unseal   the seal goes, which these writes don't keep
 //	check    by e2fsck, all of it: the kernel never mounts a broken file system
 //	mount    from the descriptor of the device, in this mount namespace
 //
@@ -92,9 +92,6 @@ func (m *Mounted) open(ctx context.Context, pass *locked.Buffer, ids *os.File) e
 	if err := m.reserve(alone.File, now.size); err != nil {
 		return wrap(err)
 	}
-	if err := m.header.RemoveToken(ctx, alone.File, sealKind); err != nil {
-		return wrap(err)
-	}
 	if m.device, err = device.Open(alone.File, m.header.UUID, m.header.Segment, m.key); err != nil {
 		if errors.Is(err, device.ErrOpen) {
 			err = kind{err, ErrInUse}
@@ -102,7 +99,7 @@ func (m *Mounted) open(ctx context.Context, pass *locked.Buffer, ids *os.File) e
 		return wrap(err)
 	}
 	m.key.Destroy()
-	if err := m.check(ctx); err != nil {
+	if err := m.check(ctx, func() error { return m.header.RemoveToken(ctx, alone.File, sealKind) }); err != nil {
 		return wrap(err)
 	}
 	if err := m.mount(ids); err != nil {
@@ -162,12 +159,15 @@ func (m *Mounted) reserve(img *os.File, size int64) error {
 }
 
 // check has e2fsck look at everything. A vault that is more than a little broken
-// is kept as it is before it is repaired.
-func (m *Mounted) check(ctx context.Context) error {
+// is kept as it is before it is repaired. unseal is called before anything is written.
+func (m *Mounted) check(ctx context.Context, unseal func() error) error {
 	_, found := ext4.Open(m.device, m.header.Segment.Size)
 	replay := errors.Is(found, ext4.ErrNeedsReplay)
 	if errors.Is(found, ext4.ErrUnsupported) {
 		return found
+	}
+	if err := unseal(); err != nil {
+		return err
 	}
 	corrected, err := ext4.Preen(ctx, m.device.File)
 	if errors.Is(err, ext4.ErrCorrupt) {
@@ -283,7 +283,6 @@ func (m *Mounted) save(ctx context.Context) (saved bool, err error) {
 	}
 	space, err := m.sync()
 	if err != nil {
-		m.failed = err
 		return false, err
 	}
 	saved = before.sum != m.clean.sum
@@ -296,15 +295,15 @@ func (m *Mounted) save(ctx context.Context) (saved bool, err error) {
 	return saved, nil
 }
 
-// sync returns when all is on disk.
-func (m *Mounted) sync() (sys.Space, error) {
-	if err := sys.SyncFS(m.tree); err != nil {
-		return sys.Space{}, err
+// sync returns when all is on disk. An error stays.
+func (m *Mounted) sync() (space sys.Space, err error) {
+	if err = sys.SyncFS(m.tree); err == nil {
+		space, err = sys.SpaceOf(m.tree)
 	}
-	space, err := sys.SpaceOf(m.tree)
 	if err == nil && space.ReadOnly {
 		err = errStopped
 	}
+	m.failed = err
 	return space, err
 }
 

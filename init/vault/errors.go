@@ -87,7 +87,7 @@ var hints = []struct {
 	is   error
 	hint string
 }{
-	{ErrPassphrase, "passphrases are case-sensitive; nobody can recover a forgotten one"},
+	{ErrPassphrase, "passphrases are case-sensitive; a recovery code works in their place, if you have made one"},
 	{ErrWeak, "choose another one"},
 	{ErrNoGeneration, "vault generations shows which there are"},
 	{ErrKeyExists, "choose another one"},
@@ -96,7 +96,7 @@ var hints = []struct {
 	{ErrNoRoom, "remove one that nobody uses: vault key list, vault key remove"},
 	{ErrInUse, "close it there first: tazpod lock"},
 	{ErrExists, "open it, or move the file away first"},
-	{ErrMissing, "rename vault.img.1 to vault.img to go on with it, or move all of them away for a new vault"},
+	{ErrMissing, "go on with the newest: tazpod vault rollback 1; or move all of them away for a new vault"},
 	{ErrAbsent, "open a ghost to create one, or put a vault.img there"},
 	{ErrLUKS1, "convert a copy of it: cryptsetup convert --type luks2 FILE"},
 	{ErrNotLUKS, "put the right file there, or an earlier generation: vault.img.1; a header in a file of its own (cryptsetup --header) is not supported"},
@@ -105,7 +105,7 @@ var hints = []struct {
 	{ErrNotAFile, "move it away"},
 	{ErrChangedOnDisk, "find out what wrote to it; vault.img.conflict-… beside it opens with the same passphrase: put one in the place of the other, or copy files over"},
 	{ErrUnsupported, "open it with cryptsetup and mount, and copy its files into a new vault"},
-	{ErrDamaged, "go back to an earlier generation, vault.img.1 to vault.img.3, or to a backup"},
+	{ErrDamaged, "go back to an earlier generation, tazpod vault rollback 1, or to a backup, tazpod vault restore"},
 	{errNoRoom, "free some space there, or open the vault with the engine memory"},
 	{errStopped, "copy what you need out of the ghost, then: tazpod down; the host's log (dmesg) tells more"},
 	{ErrFull, "remove something from the vault, or make it larger: vault resize SIZE"},

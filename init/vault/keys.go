@@ -18,12 +18,10 @@ import (
 // Key is a keyslot with what we know about it.
 type Key struct {
 	luks.Keyslot
-	Label string    // who or what it is for; "" if it was made elsewhere
-	Added time.Time // zero likewise
+	Label    string    // who or what it is for; "" if nobody said
+	Added    time.Time // zero if it was made elsewhere
+	Recovery bool      // it is that of a recovery code
 }
-
-// recoveryLabel is that of a recovery code's keyslot.
-const recoveryLabel = "recovery code"
 
 // keysKind is the type of the token that holds what LUKS has no place for. What it
 // says of a keyslot counts as long as that has the same salt: other tools remove
@@ -37,8 +35,9 @@ type keysToken struct {
 }
 
 type keyNote struct {
-	Label string    `json:"label"`
-	Added time.Time `json:"added"`
+	Label    string    `json:"label,omitempty"`
+	Added    time.Time `json:"added"`
+	Recovery bool      `json:"recovery,omitempty"`
 }
 
 // Keys lists the keyslots by number, which takes no passphrase.
@@ -71,17 +70,17 @@ func keysOf(h *luks.Header) ([]Key, error) {
 		if checkLabel(note.Label) != nil { // whoever wrote the header
 			note.Label = ""
 		}
-		keys = append(keys, Key{slot, note.Label, note.Added})
+		keys = append(keys, Key{slot, note.Label, note.Added, note.Recovery})
 	}
 	return keys, nil
 }
 
-// setLabels notes the labels of keys, and forgets those of keyslots that are gone.
-func setLabels(ctx context.Context, h *luks.Header, keys []Key) error {
+// setNotes notes what is known of keys, and forgets keyslots that are gone.
+func setNotes(ctx context.Context, h *luks.Header, keys []Key) error {
 	token := keysToken{Type: keysKind, Keyslots: []string{}, Keys: map[string]keyNote{}}
 	for _, k := range keys {
-		if k.Label != "" {
-			token.Keys[k.Salt] = keyNote{k.Label, k.Added}
+		if !k.Added.IsZero() {
+			token.Keys[k.Salt] = keyNote{k.Label, k.Added, k.Recovery}
 		}
 	}
 	return h.SetToken(ctx, keysKind, token)
@@ -99,12 +98,36 @@ func checkLabel(label string) error {
 // Slot returns the number of the keyslot that pass, which has opened the vault,
 // belongs to.
 func (v *base) Slot(pass *locked.Buffer) (int, error) {
-	clean, _, err := typed(pass)
+	list, _, err := forms(pass)
 	if err != nil {
 		return 0, err
 	}
-	defer clean.Destroy()
-	return v.verifiers.slot(clean)
+	slot := 0
+	err = ErrPassphrase
+	for _, form := range list {
+		if errors.Is(err, ErrPassphrase) {
+			slot, err = v.verifiers.slot(form)
+		}
+		form.Destroy()
+	}
+	return slot, err
+}
+
+// KeyOf is the keyslot of pass, which has opened the vault.
+func (v *Vault) KeyOf(pass *locked.Buffer) (Key, error) {
+	slot, err := v.Slot(pass)
+	if err != nil {
+		return Key{}, err
+	}
+	keys, err := v.keys()
+	if err != nil {
+		return Key{}, err
+	}
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Number == slot })
+	if i < 0 {
+		return Key{}, fmt.Errorf("%w: %d", ErrNoKeyslot, slot)
+	}
+	return keys[i], nil
 }
 
 // AddKey lets pass open the vault, too. A passphrase that stock tools could not be
@@ -113,7 +136,9 @@ func (v *Vault) AddKey(ctx context.Context, pass *locked.Buffer, label string, c
 	if err := errors.Join(checkPassphrase(pass), checkLabel(label)); err != nil {
 		return 0, err
 	}
-	return v.changeKeys(ctx, false, func(h *luks.Header) (int, error) { return v.add(ctx, h, pass, label, cost) })
+	return v.changeKeys(ctx, false, func(h *luks.Header) (int, error) {
+		return v.add(ctx, h, pass, keyNote{Label: label}, cost)
+	})
 }
 
 // ChangeKey puts pass in the place of keyslot slot, and removes the earlier
@@ -131,7 +156,13 @@ func (v *Vault) ChangeKey(ctx context.Context, slot int, pass *locked.Buffer, co
 		if i < 0 {
 			return 0, fmt.Errorf("%w: %d", ErrNoKeyslot, slot)
 		}
-		added, err := v.add(ctx, h, pass, keys[i].Label, cost)
+		note := keyNote{Label: keys[i].Label, Recovery: keys[i].Recovery}
+		added, err := v.add(ctx, h, pass, note, cost)
+		if errors.Is(err, ErrNoRoom) {
+			if err = h.MakeRoom(ctx, slot); err == nil {
+				return v.add(ctx, h, pass, note, cost)
+			}
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -155,11 +186,13 @@ func (v *Vault) SetRecovery(ctx context.Context, code *locked.Buffer, cost Cost)
 	if err != nil {
 		return err
 	}
-	old := slices.IndexFunc(keys, func(k Key) bool { return k.Label == recoveryLabel })
+	old := slices.IndexFunc(keys, func(k Key) bool { return k.Recovery })
 	if old >= 0 {
 		return v.ChangeKey(ctx, keys[old].Number, code, cost)
 	}
-	_, err = v.AddKey(ctx, code, recoveryLabel, cost)
+	_, err = v.changeKeys(ctx, false, func(h *luks.Header) (int, error) {
+		return v.add(ctx, h, code, keyNote{Recovery: true}, cost)
+	})
 	return err
 }
 
@@ -183,7 +216,7 @@ func (v *Vault) changeKeys(ctx context.Context, forget bool, change func(*luks.H
 
 // add gives h one more keyslot, and reads the volume key back through it: what
 // follows may make it the only one.
-func (v *Vault) add(ctx context.Context, h *luks.Header, pass *locked.Buffer, label string, cost Cost) (int, error) {
+func (v *Vault) add(ctx context.Context, h *luks.Header, pass *locked.Buffer, note keyNote, cost Cost) (int, error) {
 	kdf, err := cost.kdf()
 	if err != nil {
 		return 0, err
@@ -209,10 +242,10 @@ func (v *Vault) add(ctx context.Context, h *luks.Header, pass *locked.Buffer, la
 	}
 	for i := range keys {
 		if keys[i].Number == slot {
-			keys[i].Label, keys[i].Added = label, time.Now().UTC().Truncate(time.Second)
+			keys[i].Label, keys[i].Recovery, keys[i].Added = note.Label, note.Recovery, time.Now().UTC().Truncate(time.Second)
 		}
 	}
-	return slot, setLabels(ctx, h, keys)
+	return slot, setNotes(ctx, h, keys)
 }
 
 // Cost is what trying a passphrase shall cost; zero for the usual.

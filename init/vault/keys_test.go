@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,9 @@ func wantKeys(t *testing.T, v *Vault, want ...string) {
 	}
 	var got []string
 	for _, k := range keys {
+		if k.Recovery {
+			k.Label = "(recovery)"
+		}
 		got = append(got, k.Label)
 	}
 	if strings.Join(got, ",") != strings.Join(want, ",") {
@@ -186,7 +190,7 @@ func TestClosedVault(t *testing.T) {
 		return code
 	}
 	code := recovery()
-	wantKeys(t, u, "", recoveryLabel)
+	wantKeys(t, u, "", "(recovery)")
 	first := string(code.Bytes())
 	code.Destroy()
 	if !canOpen(t, p, "vault.img", strings.ToLower(first)) {
@@ -194,7 +198,7 @@ func TestClosedVault(t *testing.T) {
 	}
 	code = recovery()
 	defer code.Destroy()
-	wantKeys(t, u, "", recoveryLabel)
+	wantKeys(t, u, "", "(recovery)")
 	if canOpen(t, p, "vault.img", first) || !canOpen(t, p, "vault.img", string(code.Bytes())) {
 		t.Error("the second code isn't in the place of the first")
 	}
@@ -263,5 +267,121 @@ func TestKeyChangeFailsAtEachCall(t *testing.T) {
 	wantFile(t, again, "kubeconfig", "token")
 	if names, _ := p.beside(); len(names) != 0 {
 		t.Errorf("%q are left", names)
+	}
+}
+
+// TestAfterRecovery: who has forgotten the passphrase, and sets another by the code,
+// has both of them afterwards, and a new code replaces the old one alone.
+func TestAfterRecovery(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	for range 2 {
+		code, err := NewRecoveryCode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer code.Destroy()
+		if err := v.SetRecovery(ctx, code, Cost{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Verify(ctx, code); err != nil {
+			t.Fatal(err)
+		}
+		if key, err := v.KeyOf(code); err != nil || !key.Recovery {
+			t.Errorf("KeyOf(the code) = %+v, %v; want a recovery code's", key, err)
+		}
+		if _, err := v.AddKey(ctx, secret(t, "new"), "recovery code", Cost{}); err != nil && !errors.Is(err, ErrKeyExists) {
+			t.Fatal(err)
+		}
+	}
+	wantKeys(t, v, "", "recovery code", "(recovery)")
+	if !canOpen(t, p, "vault.img", "new") || !canOpen(t, p, "vault.img", "pass") {
+		t.Error("a passphrase went with the code")
+	}
+}
+
+// TestPassphraseLikeACode: what was set raw opens raw, whatever it looks like.
+func TestPassphraseLikeACode(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	code, err := NewRecoveryCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer code.Destroy()
+	raw := strings.ToLower(strings.ReplaceAll(string(code.Bytes()), "-", ""))
+	if err := v.ChangeKey(ctx, 0, secret(t, raw), Cost{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Verify(ctx, secret(t, raw)); err != nil {
+		t.Errorf("Verify() = %v", err)
+	}
+	if _, err := v.Slot(secret(t, raw)); err != nil {
+		t.Errorf("Slot() = %v", err)
+	}
+	v.Close()
+	again, err := Open(ctx, p, secret(t, raw), newTree(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
+// TestChangeKeyOfFullHeader: a passphrase can be changed where there is no room for
+// one more.
+func TestChangeKeyOfFullHeader(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	for n := range 7 {
+		if _, err := v.AddKey(ctx, secret(t, fmt.Sprint("more ", n)), "", Cost{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := v.AddKey(ctx, secret(t, "one too many"), "", Cost{}); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("AddKey() of a ninth = %v; want %v", err, ErrNoRoom)
+	}
+	if err := v.ChangeKey(ctx, 0, secret(t, "new"), Cost{}); err != nil {
+		t.Fatal(err)
+	}
+	if canOpen(t, p, "vault.img", "pass") || !canOpen(t, p, "vault.img", "new") || !canOpen(t, p, "vault.img", "more 3") {
+		t.Error("the wrong keyslot was changed")
+	}
+}
+
+// TestForgettingTakesASoundVault: what removes the earlier generations doesn't where
+// they may be all that is left.
+func TestForgettingTakesASoundVault(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	v.Close()
+	zeroFileSystem(t, vaultPath(p))
+	u, err := Unlock(ctx, p, secret(t, "pass"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if err := u.ChangeKey(ctx, 0, secret(t, "new"), Cost{}); !errors.Is(err, ErrDamaged) || Hint(err) == "" {
+		t.Errorf("ChangeKey() of a damaged vault = %v; want %v and a hint", err, ErrDamaged)
+	}
+	if !canOpen(t, p, generation(1), "pass") || !canOpen(t, p, "vault.img", "pass") {
+		t.Error("something was changed")
+	}
+}
+
+// TestForgettingPassesOverOthers: a directory in a generation's place is no reason to
+// keep a passphrase, and a mistake made right afterwards can be undone.
+func TestForgettingPassesOverOthers(t *testing.T) {
+	ctx := context.Background()
+	p, v := changedVault(t)
+	if err := os.Mkdir(p.path(generation(2)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.ChangeKey(ctx, 0, secret(t, "new"), Cost{}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, v.tree, "kubeconfig", "mistake")
+	mustSave(t, v, true)
+	if !canOpen(t, p, generation(1), "new") {
+		t.Error("what was there before the mistake isn't kept")
 	}
 }

@@ -103,11 +103,26 @@ func (v *base) unlock(ctx context.Context, img *sys.File, pass *locked.Buffer) (
 // unlockHeader returns the volume key, and what recognises the passphrase, or the
 // recovery code however it was typed, from then on.
 func unlockHeader(ctx context.Context, h *luks.Header, pass *locked.Buffer) (*locked.Buffer, *verifier, error) {
-	pass, wrong, err := typed(pass)
+	list, wrong, err := forms(pass)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer pass.Destroy()
+	var key *locked.Buffer
+	var known *verifier
+	for i, form := range list {
+		if i == 0 || errors.Is(err, ErrPassphrase) {
+			key, known, err = unlockBy(ctx, h, form)
+		}
+		form.Destroy()
+	}
+	if wrong > 0 && errors.Is(err, ErrPassphrase) {
+		err = &MistypedError{wrong}
+	}
+	return key, known, err
+}
+
+// unlockBy is unlockHeader for one form of the passphrase.
+func unlockBy(ctx context.Context, h *luks.Header, pass *locked.Buffer) (*locked.Buffer, *verifier, error) {
 	// Its derivation takes as long as everything behind the keyslot's: let it
 	// run beside that one.
 	var known *verifier
@@ -121,9 +136,6 @@ func unlockHeader(ctx context.Context, h *luks.Header, pass *locked.Buffer) (*lo
 	if err = errors.Join(err, <-made); err != nil {
 		key.Destroy()
 		known.destroy()
-		if wrong > 0 && errors.Is(err, ErrPassphrase) {
-			err = &MistypedError{wrong}
-		}
 		return nil, nil, err
 	}
 	known.slot = slot

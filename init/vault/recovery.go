@@ -76,6 +76,24 @@ func double(v byte) byte {
 	return v
 }
 
+// forms are what a keyslot may have for what somebody typed: a recovery code as it
+// was printed, if it is one, and what was typed as it is. The caller destroys them.
+func forms(pass *locked.Buffer) (list []*locked.Buffer, wrong int, err error) {
+	clean, wrong, err := typed(pass)
+	if err != nil {
+		return nil, 0, err
+	}
+	if clean.Equal(pass) {
+		return []*locked.Buffer{clean}, wrong, nil
+	}
+	raw, err := pass.Clone()
+	if err != nil {
+		clean.Destroy()
+		return nil, 0, err
+	}
+	return []*locked.Buffer{clean, raw}, wrong, nil
+}
+
 // typed returns what a keyslot would take for what somebody typed: a recovery code
 // as it was printed, whatever its case and its gaps, or else the same. wrong is the
 // group, from 1, in which something that looks like a code has a mistake, or 0.

@@ -46,23 +46,31 @@ func Rollback(ctx context.Context, p Place, n int, pass *locked.Buffer) error {
 	if err := fit(ctx, img, pass); err != nil {
 		return fmt.Errorf("%s: %w", img.Name(), classify(err))
 	}
-	err = p.exchange(generation(n), wire.VaultFile)
-	if err == nil && n > 1 { // so that it isn't the next to be dropped
-		err = p.exchange(generation(n), generation(1))
-	}
-	if err != nil {
-		return err
-	}
-	return p.sync()
+	err = p.goBack(ctx, n)
+	return errors.Join(err, p.sync())
 }
 
-// exchange swaps two names in one step, or renames where there is but one.
-func (p Place) exchange(from, to string) error {
-	err := p.dir().Exchange(from, to)
-	if errors.Is(err, unix.ENOENT) {
-		return p.rename(from, to)
+// goBack swaps names. Where the file system can't, the vault is kept as it is before
+// a save, and the oldest generation goes.
+func (p Place) goBack(ctx context.Context, n int) error {
+	if _, err := p.stat(wire.VaultFile); errors.Is(err, os.ErrNotExist) {
+		return p.rename(generation(n), wire.VaultFile)
 	}
-	return named(err)
+	err := p.dir().Exchange(generation(n), wire.VaultFile)
+	if err == nil && n > 1 { // so that it isn't the next to be dropped
+		return named(p.dir().Exchange(generation(n), generation(1)))
+	}
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return named(err)
+	}
+	held := suspectPrefix + randomName() // a name that nothing else drops
+	if err := p.rename(generation(n), held); err != nil {
+		return err
+	}
+	if err := p.rotate(ctx); err != nil {
+		return errors.Join(err, p.rename(held, generation(n)))
+	}
+	return p.rename(held, wire.VaultFile)
 }
 
 // fit tells whether img is a vault that pass opens and whose file system is sound.
@@ -84,7 +92,7 @@ func fit(ctx context.Context, img *sys.File, pass *locked.Buffer) error {
 		return err
 	}
 	for _, row := range rows {
-		if row.Name == fileSystem && !row.OK {
+		if row.Name == fileSystem && !row.OK && !row.Beyond {
 			return kind{errors.New(row.Found), ErrDamaged}
 		}
 	}
@@ -142,6 +150,14 @@ func RestoreHeader(ctx context.Context, p Place, backup io.Reader, size int64, p
 		defer img.Close()
 		if err := receive(d.file, backup, size); err != nil {
 			return err
+		}
+		h, err := luks.Read(ctx, d.file)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		if h.Length != size {
+			return fmt.Errorf("%w: a header of %d bytes in a file of %d: is it a whole backup?", ErrUnsupported, h.Length, size)
 		}
 		return copyData(ctx, d.file, img, size, d.size)
 	}, pass)

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
+	"golang.org/x/sys/unix"
 )
 
 // history is a closed vault whose generations hold their own number: the vault 0,
@@ -79,11 +81,94 @@ func TestRollbackWithoutVault(t *testing.T) {
 	if err := os.Remove(p.path(wire.VaultFile)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Rollback(context.Background(), p, 1, secret(t, "pass")); err != nil {
+	if err := Rollback(context.Background(), p, 2, secret(t, "pass")); err != nil {
 		t.Fatal(err)
 	}
-	if got := numberIn(t, p); got != "1" {
-		t.Errorf("Rollback(1) gives %s", got)
+	if got := numberIn(t, p); got != "2" {
+		t.Errorf("Rollback(2) gives %s", got)
+	}
+}
+
+// TestRollbackWithoutSwap: on a file system that can't swap two files.
+func TestRollbackWithoutSwap(t *testing.T) {
+	p := history(t)
+	before(t, "swap with", func(*sys.Op) error { return unix.EINVAL })
+	for n, want := range []string{"2", "0"} {
+		if err := Rollback(context.Background(), p, 2-n, secret(t, "pass")); err != nil {
+			t.Fatal(err)
+		}
+		if got := numberIn(t, p); got != want {
+			t.Errorf("Rollback(%d) gives %s; want %s", 2-n, got, want)
+		}
+	}
+	noLitter(t, p)
+}
+
+// TestReplacingFailsAtEachCall: wherever the disk fails, the vault is the one or the
+// other, nothing but the oldest generation is lost, and trying again works.
+func TestReplacingFailsAtEachCall(t *testing.T) {
+	ctx := context.Background()
+	whole := history(t)
+	backup, err := os.ReadFile(whole.path(generation(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := BackupHeader(ctx, whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, err := io.ReadAll(h.Reader())
+	h.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		do   func(Place) error
+		want string
+		kept int // files, at least
+	}{
+		"rollback 1": {func(p Place) error { return Rollback(ctx, p, 1, secret(t, "pass")) }, "1", 4},
+		"rollback 3": {func(p Place) error { return Rollback(ctx, p, 3, secret(t, "pass")) }, "3", 4},
+		"restore": {func(p Place) error {
+			return Restore(ctx, p, bytes.NewReader(backup), int64(len(backup)), secret(t, "pass"))
+		}, "3", 3},
+		"header": {func(p Place) error {
+			return RestoreHeader(ctx, p, bytes.NewReader(header), int64(len(header)), secret(t, "pass"))
+		}, "0", 3},
+	} {
+		for nth, more := 0, true; more; nth++ {
+			more = false
+			p := placeIn(t, t.TempDir())
+			stock(t, "", "cp", "-a", "--sparse=always", whole.Dir.Name()+"/.", p.Dir.Name())
+			n, writes := -1, 0
+			faults(t, func(op *sys.Op, call func() error) error {
+				if op.Call == "write" {
+					writes++
+				}
+				if !changes(op) || writes > 1 && op.Call == "write" {
+					return call()
+				}
+				if n++; n != nth {
+					return call()
+				}
+				more = true
+				return unix.EIO
+			})
+			err := c.do(p)
+			sys.Fault = nil
+			got := numberIn(t, p)
+			if got != "0" && got != c.want || err == nil && got != c.want {
+				t.Errorf("%s, call %d fails: %v, and the vault is %s", name, nth, err, got)
+			}
+			if got == "0" && c.want != "0" {
+				if err := c.do(p); err != nil && !errors.Is(err, ErrNoGeneration) || err == nil && numberIn(t, p) != c.want {
+					t.Errorf("%s, call %d failed: trying again = %v", name, nth, err)
+				}
+			}
+			if list, err := Generations(ctx, p); err != nil || len(list) < c.kept {
+				t.Errorf("%s, call %d fails: %d generations are left, %v; want %d", name, nth, len(list), err, c.kept)
+			}
+		}
 	}
 }
 
@@ -199,6 +284,11 @@ func TestHeaderBackup(t *testing.T) {
 	h.Close()
 	if err := RestoreHeader(ctx, p, bytes.NewReader(foreign), int64(len(foreign)), secret(t, "pass")); !errors.Is(err, ErrDamaged) {
 		t.Errorf("RestoreHeader() of another vault = %v; want %v", err, ErrDamaged)
+	}
+	if backup, err := os.ReadFile(p.path(generation(1))); err != nil {
+		t.Fatal(err)
+	} else if err := RestoreHeader(ctx, p, bytes.NewReader(backup), int64(len(backup)), secret(t, "pass")); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("RestoreHeader() of a whole backup = %v; want %v", err, ErrUnsupported)
 	}
 	if err := RestoreHeader(ctx, p, bytes.NewReader(header), int64(len(header)), secret(t, "pass")); err != nil {
 		t.Fatal(err)

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/tazzo/tazpod/init/luks"
 	"github.com/tazzo/tazpod/init/steps"
 	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
+	"golang.org/x/sys/unix"
 )
 
 // A new header in front of the same data is a generation of its own, published as
@@ -18,14 +21,17 @@ import (
 //
 //	create   vault.img.new-…
 //	copy     the encrypted data of vault.img, then the header
-//	sync, verify, check, keep, rename, publish as in a save
+//	sync, verify, check as in a save
+//	keep     as in a save; or forget
+//	rename, publish as in a save
 //
-// No data are decrypted, and changes of the tree stay to be saved.
+// No data are written anew, and changes of the tree stay to be saved.
 
 // rewrite gives the vault a header that change has made of the present one.
 // forget is for changes after which an old passphrase shall not open anything any
-// more: the earlier generations, which it would open, are removed once the new one
-// is there.
+// more: the earlier generations, which it would open, are removed before the new one
+// is there, for whoever is interrupted in between has a passphrase to try again with.
+// That takes a vault without damage, whose earlier generations nobody needs.
 func (v *Vault) rewrite(ctx context.Context, forget bool, change func(*luks.Header) error) error {
 	header, err := v.header.Clone()
 	if err != nil {
@@ -39,6 +45,11 @@ func (v *Vault) rewrite(ctx context.Context, forget bool, change func(*luks.Head
 		return errors.Join(err, header.Close())
 	}
 	defer img.Close()
+	if forget {
+		if err := sound(ctx, img, v.header, v.key); err != nil {
+			return errors.Join(err, header.Close())
+		}
+	}
 	d := &draft{place: v.place, header: header, key: v.key, size: v.onDisk.size}
 	err = steps.List{
 		{Name: "create", Do: d.create, Undo: d.discard},
@@ -48,7 +59,8 @@ func (v *Vault) rewrite(ctx context.Context, forget bool, change func(*luks.Head
 		{Name: "check", Do: v.check},
 		{Name: "keep", Do: func() error {
 			if forget {
-				return nil
+				v.kept = time.Time{}
+				return v.place.forgetGenerations()
 			}
 			return v.keep(ctx)
 		}},
@@ -59,11 +71,7 @@ func (v *Vault) rewrite(ctx context.Context, forget bool, change func(*luks.Head
 	}
 	err = v.adopt(d)
 	v.verifiers.keep(d.header.Keyslots()) // whatever comes now, the others open nothing
-	err = errors.Join(err, v.place.sync())
-	if err == nil && forget {
-		err = v.place.forgetGenerations()
-	}
-	return err
+	return errors.Join(err, v.place.sync())
 }
 
 // adopt makes the draft what is known to be on disk.
@@ -71,6 +79,7 @@ func (v *Vault) adopt(d *draft) error {
 	now, err := d.stamp()
 	err = errors.Join(err, v.header.Close(), d.file.Close())
 	v.header, v.onDisk = d.header, now
+	v.header.Repaired = "" // both copies are what was written
 	return err
 }
 
@@ -116,11 +125,20 @@ func (d *draft) verifyCopy(ctx context.Context, img *sys.File) error {
 }
 
 // forgetGenerations removes the earlier generations, whose keyslots are those of
-// their time, and makes that last.
+// their time, and makes that last. What has such a name and is no file opens
+// nothing.
 func (p Place) forgetGenerations() error {
 	var errs []error
 	for n := 1; n <= generations; n++ {
-		errs = append(errs, p.remove(generation(n)))
+		st, err := p.stat(generation(n))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG:
+			err = p.remove(generation(n))
+			fallthrough
+		default:
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(append(errs, p.sync())...)
 }

@@ -73,10 +73,11 @@ type VaultResult struct {
 
 // VaultKey is a keyslot.
 type VaultKey struct {
-	Number int    `json:"number"`
-	Label  string `json:"label,omitempty"`
-	Added  string `json:"added,omitempty"` // RFC 3339
-	KDF    string `json:"kdf"`             // with its cost
+	Number   int    `json:"number"`
+	Label    string `json:"label,omitempty"`
+	Recovery bool   `json:"recovery,omitempty"` // it is that of a recovery code
+	Added    string `json:"added,omitempty"`    // RFC 3339
+	KDF      string `json:"kdf"`                // with its cost
 }
 
 // VaultGeneration is a vault file: the vault, or one beside it.

@@ -95,6 +95,8 @@ type visit struct {
 
 const maxMessage = 1 << 20 // bytes
 
+var errUnasked = errors.New("the pod asks for what this command doesn't have")
+
 // run answers what the pod asks until it is done.
 func (v *visit) run() (*wire.VaultResult, error) {
 	lines := bufio.NewScanner(v.channel.Stderr())
@@ -135,8 +137,8 @@ func (v *visit) message(m wire.VaultMessage) error {
 		}
 		return v.answer([]byte(answer))
 	case m.Show > 0:
-		if m.Show > wire.MaxAnswer {
-			return errors.New("the pod shows more than a page")
+		if v.desk.Show == nil || m.Show > wire.MaxAnswer {
+			return errUnasked
 		}
 		secret := make([]byte, m.Show)
 		defer clear(secret)
@@ -145,8 +147,12 @@ func (v *visit) message(m wire.VaultMessage) error {
 		}
 		return v.desk.Show(secret)
 	case m.Send:
-		_, err := io.CopyN(v.channel, v.desk.In, v.size)
-		return err
+		if v.desk.In == nil {
+			return errUnasked
+		}
+		// A pod that takes no more says why in what follows.
+		_, _ = io.CopyN(v.channel, v.desk.In, v.size)
+		v.desk.In = nil
 	}
 	return nil
 }

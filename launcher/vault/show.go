@@ -23,7 +23,11 @@ func keyList(c *kingpin.CmdClause) func(Front) (int, error) {
 		}
 		rows := [][]string{{"SLOT", "FOR", "ADDED", "COST"}}
 		for _, k := range result.Keys {
-			rows = append(rows, []string{fmt.Sprint(k.Number), k.Label, k.Added, k.KDF})
+			label := k.Label
+			if k.Recovery {
+				label = "(recovery code)"
+			}
+			rows = append(rows, []string{fmt.Sprint(k.Number), label, k.Added, k.KDF})
 		}
 		return result.Code, show(*asJSON, result.Keys, rows)
 	}

@@ -171,7 +171,7 @@ func TestBadVaults(t *testing.T) {
 	t.Run("missing", func(t *testing.T) {
 		run(t, "mv", p.vault(), p.vault()+".1").ok()
 		earlier := run(t, "sh", "-c", "cd "+filepath.Dir(p.vault())+" && ls vault.img.*").ok()
-		p.ghost("ghost", "--", "true").says("vault.img: missing", "vault.img.1", "hint: rename").status(wire.ExitVault)
+		p.ghost("ghost", "--", "true").says("vault.img: missing", "vault.img.1", "tazpod vault rollback 1").status(wire.ExitVault)
 		equal(t, "earlier generations", run(t, "sh", "-c", "cd "+filepath.Dir(p.vault())+" && ls vault.img.*").ok(), earlier)
 		// Without those, a new one is made, in a dialogue that says so.
 		run(t, "sh", "-c", "rm "+p.vault()+".*").ok()

@@ -139,7 +139,7 @@ func TestVaultRecovery(t *testing.T) {
 	second := code.FindString(p.with(first, "vault", "recovery", "--yes", "--iter-time", "100ms").ok())
 	p.with(first, "vault", "check").says("wrong passphrase").status(wire.ExitPassphrase)
 	p.with(second, "vault", "check").ok()
-	if keys := p.keys(); len(keys) != 2 || keys[1].Label != "recovery code" {
+	if keys := p.keys(); len(keys) != 2 || !keys[1].Recovery {
 		t.Errorf("the keys are %+v", keys)
 	}
 }
