@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tazzo/tazpod/init/wire"
 )
@@ -270,13 +271,31 @@ func TestVaultInPod(t *testing.T) {
 	h := p.host()
 	term := onTerminal(t, exec.Command("docker", "exec", "-it", p.name, "tazpod-init", "vault", "passwd", "--iter-time", "100ms"))
 	term.answer("Passphrase: ", passphrase)
-	term.answer("New passphrase: ", newer)
+	term.expect("New passphrase: ")
+	if h.copies([]byte(passphrase)) == 0 {
+		t.Error("the passphrase isn't in the supervisor's memory while it waits for another: what is looked for is not seen")
+	}
+	term.send(newer + "\n")
 	term.answer("Repeat passphrase: ", newer)
 	equal(t, "status", term.end(), 0)
-	p.inPod("0", "sh", "-c", "printf '"+newer+"' | tazpod-init vault check --passphrase-fd 0").ok()
+	h.forgotten("after passwd", newer, passphrase)
+	shown := p.inPod("0", "sh", "-c", "printf '"+newer+"' | tazpod-init vault recovery --yes --iter-time 100ms --passphrase-fd 0").ok()
+	h.forgotten("after recovery", strings.TrimSpace(shown), newer)
+	p.inPod("0", "sh", "-c", "printf '"+strings.TrimSpace(shown)+"' | tazpod-init vault check --passphrase-fd 0").ok()
 	p.inPod("1000", "tazpod-init", "vault", "key", "list").says("may not reach").status(wire.ExitFailure)
 	p.locked()
-	if n := h.copies([]byte(newer), []byte(passphrase)); n > 0 {
-		t.Errorf("a passphrase is %d times in the supervisor's memory", n)
+}
+
+// forgotten waits until no secret is in the supervisor's memory.
+func (h *host) forgotten(when string, secrets ...string) {
+	h.t.Helper()
+	for _, secret := range secrets {
+		deadline := time.Now().Add(10 * time.Second)
+		for n := 1; n > 0; time.Sleep(100 * time.Millisecond) {
+			if n = h.copies([]byte(secret)); n > 0 && time.Now().After(deadline) {
+				h.t.Errorf("%s a secret is %d times in the supervisor's memory", when, n)
+				break
+			}
+		}
 	}
 }
