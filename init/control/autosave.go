@@ -122,7 +122,8 @@ func (o *opened) tellLeftOut() {
 
 func notSaved(l vault.LeftOut) string { return "NOT SAVED: " + l.String() }
 
-// has says whether a ghost shows what was left out.
+// has says whether a ghost shows what was left out, or may: of what has no name
+// nobody knows.
 func (r *running) has(l vault.LeftOut) bool {
-	return r.only == nil && (r.profile == "" || strings.HasPrefix(l.Path, wire.Profiles+"/"+r.profile+"/"))
+	return r.only == nil && (r.profile == "" || l.Path == "" || strings.HasPrefix(l.Path, wire.Profiles+"/"+r.profile+"/"))
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -30,6 +31,7 @@ type connection struct {
 func (c *connection) control(ctx context.Context, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	ctx, cancel := context.WithCancel(ctx)
 	var commands sync.WaitGroup
+	var open atomic.Int32
 	defer commands.Wait()
 	defer cancel()
 	go func() {
@@ -38,7 +40,7 @@ func (c *connection) control(ctx context.Context, channels <-chan ssh.NewChannel
 	}()
 	go func() {
 		for channel := range channels {
-			if channel.ChannelType() == wire.VaultChannel {
+			if channel.ChannelType() == wire.VaultChannel && open.Add(1) == 1 { // one for each connection
 				commands.Go(func() { c.server.vault(ctx, c.ssh, channel) })
 				continue
 			}

@@ -32,6 +32,7 @@ import (
 const (
 	loginGrace     = 5 * time.Minute  // from connecting to the right passphrase
 	maxLogins      = 16               // connections that haven't given a passphrase yet
+	maxCommands    = 4                // about the vault, at a time
 	loginQueue     = 30 * time.Second // how long one more waits for its turn: what three wrong passphrases take at the most
 	firstSession   = 30 * time.Second // from the passphrase to the first session
 	lingering      = 2 * time.Second  // from the last session's end to that of the connection
@@ -46,6 +47,7 @@ type server struct {
 	version  string
 	throttle throttle
 	logins   chan struct{} // a slot for each connection that is logging in
+	commands chan struct{} // and one for each command about the vault
 	conns    sync.WaitGroup
 }
 
@@ -81,7 +83,7 @@ func Serve(ctx context.Context, config wire.Pod, version string, refused error, 
 	}
 	support.Checks = append(support.Checks, checks...)
 	s := &server{pod: newPod(config, support, log), hostKey: signer, version: version,
-		logins: make(chan struct{}, maxLogins)}
+		logins: make(chan struct{}, maxLogins), commands: make(chan struct{}, maxCommands)}
 	context.AfterFunc(ctx, func() { listener.Close() })
 	log.Info().Str("event", "ready").Str("version", version).Msg("")
 	for {

@@ -49,6 +49,13 @@ const elsewhere = "Copies and backups still open with it, and so do files that w
 // the connection with ctx: a pod that stops doesn't wait for what a client sends.
 func (s *server) vault(ctx context.Context, conn ssh.Conn, offer ssh.NewChannel) {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	select {
+	case s.commands <- struct{}{}:
+		defer func() { <-s.commands }()
+	default:
+		_ = offer.Reject(ssh.ConnectionFailed, "the pod is busy with other commands about the vault")
+		return
+	}
 	d := &dialogue{ctx: ctx, server: s, pod: s.pod, conn: conn}
 	if err := json.Unmarshal(offer.ExtraData(), &d.request); err != nil {
 		_ = offer.Reject(ssh.ConnectionFailed, "malformed request")
@@ -194,7 +201,14 @@ func (d *dialogue) closedAfter(check func(vault.Place) error, do func(vault.Plac
 	return d.closed(func(place vault.Place) error { return do(place, pass) })
 }
 
-func (d *dialogue) cost() vault.Cost { return vault.Cost{Time: d.request.Time} }
+// cost is what the client wants new passphrases to cost, within reason: others wait
+// meanwhile.
+func (d *dialogue) cost() vault.Cost {
+	if d.request.Time == 0 {
+		return vault.Cost{}
+	}
+	return vault.Cost{Time: min(wire.LongestTry, max(wire.ShortestTry, d.request.Time))}
+}
 
 func (d *dialogue) passwd() error {
 	return d.authorized(func(old *locked.Buffer) error {

@@ -37,12 +37,13 @@ func (k Keyslot) Cost() string {
 	return fmt.Sprintf("%s, %d MiB, %d passes, %d lanes", k.KDF.Type, mib(k.KDF.Memory), k.KDF.Iterations, k.KDF.Lanes)
 }
 
-// Keyslots are those that open the vault, by number.
+// Keyslots are those that open the vault, by number. One that is only tried when it
+// is asked for by number (priority 0) is none of them.
 func (h *Header) Keyslots() []Keyslot {
 	var list []Keyslot
 	for name, slot := range h.metadata.keyslots {
 		n, err := strconv.Atoi(name)
-		if err != nil || !h.metadata.opens(name) {
+		if err != nil || !h.metadata.opens(name) || slot.Priority != nil && *slot.Priority == 0 {
 			continue
 		}
 		k := KDF{Type: slot.KDF.Type, Memory: slot.KDF.Memory << 10, Lanes: slot.KDF.CPUs, Iterations: slot.KDF.Time}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -125,5 +126,28 @@ func TestResizeHeader(t *testing.T) {
 	}
 	if err := h.Resize(dataOffset); !errors.Is(err, ErrTruncated) {
 		t.Errorf("Resize(%d) = %v; want %v", dataOffset, err, ErrTruncated)
+	}
+}
+
+// TestIgnoredKeyslot: one that is tried only when it is asked for by number doesn't
+// keep the last of the others from being the last.
+func TestIgnoredKeyslot(t *testing.T) {
+	ctx := context.Background()
+	h, key := made(t)
+	slot, err := h.AddKey(ctx, key, secret(t, "second"), fastKDF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := written(t, h)
+	stock(t, "", "config", "--priority=ignore", "--key-slot="+strconv.Itoa(slot), path)
+	now, err := readFile(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := numbers(now.Keyslots()); len(got) != 1 || got[0] != 0 {
+		t.Errorf("Keyslots() = %v; want 0 alone", got)
+	}
+	if err := now.RemoveKey(ctx, 0); !errors.Is(err, ErrLastSlot) {
+		t.Errorf("RemoveKey() = %v; want %v", err, ErrLastSlot)
 	}
 }

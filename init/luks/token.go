@@ -3,6 +3,8 @@ package luks
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -90,6 +92,9 @@ func (h *Header) RemoveToken(ctx context.Context, img *os.File, kind string) err
 	return err
 }
 
+// ErrNoToken says that a header has no room for one more token.
+var ErrNoToken = errors.New("no room for a token in the vault's header")
+
 // maxTokens is how many tokens a header can have (LUKS2_TOKENS_MAX).
 const maxTokens = 32
 
@@ -100,5 +105,5 @@ func (h *Header) freeToken() (string, error) {
 			return name, nil
 		}
 	}
-	return "", unsupported("all of its %d tokens are taken", maxTokens)
+	return "", fmt.Errorf("%w: all %d are taken", ErrNoToken, maxTokens)
 }

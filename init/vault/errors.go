@@ -30,6 +30,7 @@ var (
 	ErrKeyExists     = errors.New("this passphrase opens the vault already")
 	ErrSize          = errors.New("unusable size")
 	ErrNoGeneration  = errors.New("no such earlier generation")
+	ErrHoles         = errors.New("the file is mostly holes, which an archive can't have")
 	ErrLabel         = errors.New("unusable label")
 	ErrFull          = ext4.ErrFull
 	// ErrParked says that what was to be saved must not become the vault, whose
@@ -89,6 +90,7 @@ var hints = []struct {
 }{
 	{ErrPassphrase, "passphrases are case-sensitive; a recovery code works in their place, if you have made one"},
 	{ErrWeak, "choose another one"},
+	{ErrHoles, "remove it, or make it shorter: truncate -s SIZE FILE"},
 	{ErrNoGeneration, "vault generations shows which there are"},
 	{ErrKeyExists, "choose another one"},
 	{ErrNoKeyslot, "vault key list shows which there are"},
@@ -110,7 +112,7 @@ var hints = []struct {
 	{errStopped, "copy what you need out of the ghost, then: tazpod down; the host's log (dmesg) tells more"},
 	{ErrFull, "remove something from the vault, or make it larger: vault resize SIZE"},
 	{luks.ErrNoProgram, "install the package cryptsetup-bin in the image"},
-	{unix.ENOSPC, "free some space on the disk of the vault; what was to be saved is still in RAM"},
+	{unix.ENOSPC, "free some space on the disk of the vault; nothing is lost, what was to be saved is still in RAM"},
 	{unix.EDQUOT, "free some of your quota on the disk of the vault; what was to be saved is still in RAM"},
 	{unix.EROFS, "mount the project's directory read-write"},
 	{unix.EACCES, "let the pod's root write to the vault's directory"},

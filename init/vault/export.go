@@ -9,6 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mostHoles is how long a file may be that is mostly holes: an archive has them as
+// zeroes.
+const mostHoles = 1 << 30 // bytes
+
 // Export writes the files below tree to w as a tar archive (pax), in clear. Owners
 // are left out: the files are for whoever unpacks them. Devices, sockets and FIFOs
 // are left out, too.
@@ -62,6 +66,9 @@ func exportFile(ctx context.Context, t *tar.Writer, e *entry, header *tar.Header
 	s, err := regular(f)
 	if err != nil {
 		return e.fail("open", errMoving)
+	}
+	if e.Size > mostHoles && e.Blocks*512 < e.Size/2 {
+		return e.fail("export", ErrHoles)
 	}
 	header.Typeflag, header.Size = tar.TypeReg, s.size
 	if err := t.WriteHeader(header); err != nil {

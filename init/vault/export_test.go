@@ -47,3 +47,15 @@ func TestExport(t *testing.T) {
 		}
 	}
 }
+
+// TestExportOfHoles: a file that claims terabytes fills no disk.
+func TestExportOfHoles(t *testing.T) {
+	tree := newTree(t)
+	write(t, tree, "huge", "x")
+	if err := os.Truncate(tree.Name()+"/huge", 15<<40); err != nil {
+		t.Fatal(err)
+	}
+	if err := Export(context.Background(), tree, io.Discard); !errors.Is(err, ErrHoles) || Hint(err) == "" {
+		t.Errorf("Export() = %v; want %v and a hint", err, ErrHoles)
+	}
+}

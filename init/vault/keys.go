@@ -62,7 +62,7 @@ func (v *Vault) keys() ([]Key, error) {
 func keysOf(h *luks.Header) ([]Key, error) {
 	var token keysToken
 	if _, err := h.Token(keysKind, &token); err != nil {
-		return nil, classify(err)
+		token = keysToken{} // somebody else's idea of it: the keys are what counts
 	}
 	var keys []Key
 	for _, slot := range h.Keyslots() {
@@ -245,7 +245,11 @@ func (v *Vault) add(ctx context.Context, h *luks.Header, pass *locked.Buffer, no
 			keys[i].Label, keys[i].Recovery, keys[i].Added = note.Label, note.Recovery, time.Now().UTC().Truncate(time.Second)
 		}
 	}
-	return slot, setNotes(ctx, h, keys)
+	err = setNotes(ctx, h, keys)
+	if errors.Is(err, luks.ErrNoToken) {
+		err = nil // what is known of keyslots is a convenience
+	}
+	return slot, err
 }
 
 // Cost is what trying a passphrase shall cost; zero for the usual.

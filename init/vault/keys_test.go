@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -384,4 +385,39 @@ func TestForgettingPassesOverOthers(t *testing.T) {
 	if !canOpen(t, p, generation(1), "new") {
 		t.Error("what was there before the mistake isn't kept")
 	}
+}
+
+// TestNoRoomForTokens: a header full of others' tokens, or with one of ours that isn't,
+// is no reason not to save or to list keys.
+func TestNoRoomForTokens(t *testing.T) {
+	ctx := context.Background()
+	p := place(t)
+	mustCreate(t, p)
+	for n := range 32 {
+		token := `{"type":"foreign","keyslots":[]}`
+		if n == 0 {
+			token = `{"type":"tazpod-keys","keyslots":[],"keys":5}`
+		}
+		file := filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		stock(t, "", "cryptsetup", "token", "import", "--token-replace", "--json-file="+file, "--token-id="+strconv.Itoa(n), vaultPath(p))
+	}
+	v := mustOpen(t, p)
+	write(t, v.tree, "file", "content")
+	mustSave(t, v, true)
+	if keys, err := Keys(ctx, p); err != nil || len(keys) != 1 {
+		t.Errorf("Keys() = %v, %v; want one", keys, err)
+	}
+	if err := v.ChangeKey(ctx, 0, secret(t, "new"), Cost{}); err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	again, err := Open(ctx, p, secret(t, "new"), newTree(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	wantFile(t, again, "file", "content")
 }

@@ -23,6 +23,10 @@ type Generation struct {
 	Problem string // why it can't be used; "" if its header is sound
 }
 
+// mostListed bounds what is looked at: anybody who may write to the directory can put
+// more there.
+const mostListed = 50
+
 // Generations lists the vault and what lies beside it: vault.img first, then the
 // earlier ones, then what was kept for people to look at.
 func Generations(ctx context.Context, p Place) ([]Generation, error) {
@@ -31,6 +35,7 @@ func Generations(ctx context.Context, p Place) ([]Generation, error) {
 		return nil, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, draftPrefix) })
+	names = names[:min(len(names), mostListed)]
 	var list []Generation
 	var salts []string // of the vault's own keyslots
 	for _, name := range append([]string{wire.VaultFile}, names...) {

@@ -35,6 +35,12 @@ const (
 // nothing.
 const MinVault = 16 << 20
 
+// What trying a new passphrase may take.
+const (
+	ShortestTry = 100 * time.Millisecond
+	LongestTry  = time.Minute
+)
+
 // MaxAnswer is the longest answer, in bytes.
 const MaxAnswer = 4096
 

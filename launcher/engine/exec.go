@@ -84,6 +84,7 @@ func (e *Engine) Connect(ctx context.Context, pod *Pod) (*Carrier, error) {
 	go func() {
 		_, err := stdcopy.StdCopy(in, &c.errs, stream.Reader)
 		in.CloseWithError(err) // nil means io.EOF
+		stream.Conn.Close()    // the engine keeps the input open, and takes nothing more
 	}()
 	return c, nil
 }

@@ -198,14 +198,9 @@ func costFlag(c *kingpin.CmdClause) func() (time.Duration, error) {
 			return 0, nil
 		}
 		d, err := time.ParseDuration(*text)
-		if err != nil || d < shortestTry || d > longestTry {
-			return 0, &UsageError{fmt.Errorf("--iter-time: %q is not between %v and %v", *text, shortestTry, longestTry)}
+		if err != nil || d < wire.ShortestTry || d > wire.LongestTry {
+			return 0, &UsageError{fmt.Errorf("--iter-time: %q is not between %v and %v", *text, wire.ShortestTry, wire.LongestTry)}
 		}
 		return d, nil
 	}
 }
-
-const (
-	shortestTry = 100 * time.Millisecond
-	longestTry  = time.Minute
-)

@@ -82,8 +82,9 @@ func unpackOne(root *os.Root, h *tar.Header, content io.Reader) error {
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(f, content)
-		return errors.Join(err, f.Close(), finish(root, h))
+		w := &sparse{file: f}
+		_, err = io.Copy(w, content)
+		return errors.Join(err, f.Truncate(w.size), f.Close(), finish(root, h))
 	}
 	return fmt.Errorf("%q is of a kind that isn't exported", h.Name)
 }

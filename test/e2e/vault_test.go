@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -202,6 +203,36 @@ func TestVaultCopies(t *testing.T) {
 	p.with(passphrase, "vault", "check").says("not a LUKS vault").status(wire.ExitVault)
 	p.with(passphrase, "vault", "restore", "--header", header, "--yes").ok()
 	equal(t, "content behind the restored header", content(), "second\n")
+}
+
+// TestRestoreLosesItsPod: a client in the middle of sending ends when nobody takes it
+// any more, and the vault is what it was.
+func TestRestoreLosesItsPod(t *testing.T) {
+	p := newProject(t)
+	p.ghost("run", "base", "--", "true").ok()
+	p.sessionWith(passphrase, "sh", "-c", "echo kept >secrets/n")
+	backup := filepath.Join(t.TempDir(), "backup")
+	p.tazpod("vault", "backup", backup).ok()
+	h := p.host()
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		cmd := (&command{p: p, args: []string{"vault", "restore", backup, "--yes", "--passphrase-file", p.file(passphrase)}}).build(ctx)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for drafts := 0; drafts == 0; time.Sleep(10 * time.Millisecond) {
+			names, err := filepath.Glob(p.vault() + ".new-*")
+			if drafts = len(names); err != nil || ctx.Err() != nil {
+				t.Fatalf("no draft appears: %v, %v", err, ctx.Err())
+			}
+		}
+		h.kill("role serve")
+		if err := cmd.Wait(); err == nil || ctx.Err() != nil {
+			t.Errorf("the client ends with %v, %v; want an error of its own", err, ctx.Err())
+		}
+		cancel()
+		equal(t, "content", p.sessionWith(passphrase, "cat", "secrets/n"), "kept\n")
+	}
 }
 
 // patch writes over a part of a file.
