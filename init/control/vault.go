@@ -170,27 +170,17 @@ func (d *dialogue) authorized(then func(pass *locked.Buffer) error) error {
 }
 
 func (d *dialogue) create() error {
-	return d.closedAfter(func(place vault.Place) error {
+	err := d.closed(func(place vault.Place) error {
 		exists, err := vault.Exists(place)
 		if err == nil && exists {
 			err = fmt.Errorf("%s: %w", d.pod.vaultPath(), vault.ErrExists)
 		}
 		return err
-	}, func(place vault.Place, pass *locked.Buffer) error {
-		size := d.request.Size
-		if size == 0 {
-			size = d.pod.config.VaultSize
-		}
-		return vault.Create(d.ctx, place, pass, size, d.cost())
 	})
-}
-
-// closedAfter checks, asks for a new passphrase, and then does it.
-func (d *dialogue) closedAfter(check func(vault.Place) error, do func(vault.Place, *locked.Buffer) error) error {
-	if err := d.closed(check); err != nil {
-		return err
+	if err == nil {
+		err = d.tell("Nobody can recover the passphrase: write it down.")
 	}
-	if err := d.tell("Nobody can recover the passphrase: write it down."); err != nil {
+	if err != nil {
 		return err
 	}
 	pass, err := d.newPassphrase("New passphrase: ")
@@ -198,7 +188,11 @@ func (d *dialogue) closedAfter(check func(vault.Place) error, do func(vault.Plac
 		return err
 	}
 	defer pass.Destroy()
-	return d.closed(func(place vault.Place) error { return do(place, pass) })
+	size := d.request.Size
+	if size == 0 {
+		size = d.pod.config.VaultSize
+	}
+	return d.closed(func(place vault.Place) error { return vault.Create(d.ctx, place, pass, size, d.cost()) })
 }
 
 // cost is what the client wants new passphrases to cost, within reason: others wait
