@@ -123,14 +123,16 @@ func openedVault(t *testing.T) *opened {
 		t.Fatal(err)
 	}
 	o := &opened{pod: newPod(wire.Pod{}, ghost.Support{}, zerolog.Nop()), tree: tree, quit: make(chan struct{})}
-	if o.vault, err = vault.Open(t.Context(), p, pass, tree); err != nil {
+	v, err := vault.Open(t.Context(), p, pass, tree)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(o.vault.Close(), tree.Close(), place.Close()); err != nil {
+		if err := errors.Join(v.Close(), tree.Close(), place.Close()); err != nil {
 			t.Error(err)
 		}
 	})
+	o.vault = inRAM{v}
 	o.prepare()
 	return o
 }
