@@ -278,8 +278,9 @@ func TestHasLeftOut(t *testing.T) {
 		{&running{profile: "prod"}, "profiles/prod", false},
 		{&running{profile: "prod"}, "profiles/production/file", false},
 		{&running{profile: "prod"}, "file", false},
-		{&running{profile: "prod"}, "", false},
+		{&running{profile: "prod"}, "", true},
 		{&running{only: []string{"key"}}, "file", false},
+		{&running{only: []string{"key"}}, "", false},
 	} {
 		if got := c.ghost.has(vault.LeftOut{Path: c.path}); got != c.want {
 			t.Errorf("has(%q) of the ghost of %q, only %q = %v; want %v", c.path, c.ghost.profile, c.ghost.only, got, c.want)

@@ -191,7 +191,7 @@ func TestDMCrypt(t *testing.T) {
 
 	// The engine memory says that this is too much for it, and what isn't.
 	d.pod("pod", "{}", append(flags[:2:2], "--memory 160m"))
-	if r := d.try(enter("pod", "", "true")); r.Status != wire.ExitPrivileges || !strings.Contains(r.Stderr, "--engine dmcrypt") {
+	if r := d.try(enter("pod", "", "true")); r.Status != wire.ExitVault || !strings.Contains(r.Stderr, "--engine dmcrypt") {
 		t.Errorf("the engine memory ends with %d: %s; want that the content doesn't fit", r.Status, r.Stderr)
 	}
 	d.sh("docker rm -f pod >/dev/null")
