@@ -58,3 +58,17 @@ func hint(err error) string {
 	}
 	return vault.Hint(err)
 }
+
+// commandCode is the exit code of a command about the vault.
+func commandCode(err error) int {
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage), errors.Is(err, errDeclined), errors.Is(err, vault.ErrSize), errors.Is(err, vault.ErrLabel), errors.Is(err, vault.ErrWeak),
+		errors.Is(err, vault.ErrNoGeneration), errors.Is(err, vault.ErrNoKeyslot):
+		return wire.ExitUsage
+	case errors.Is(err, errOpen), errors.Is(err, errEngine), errors.Is(err, errInPlace), errors.Is(err, errEmpty), errors.Is(err, errMismatch), errors.Is(err, vault.ErrKeyExists),
+		errors.Is(err, vault.ErrLastKeyslot), errors.Is(err, vault.ErrNoRoom), errors.Is(err, vault.ErrFull):
+		return wire.ExitFailure
+	}
+	return exitCode(err)
+}
