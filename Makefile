@@ -9,7 +9,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 STATIC := CGO_ENABLED=0 $(GO) build -trimpath
 # tazpod-init notes the signals that it inherits before the Go runtime changes
 # them, hence an entry point of its own (init/pid1); and as a pod's first process
-# it needs neither the runtime's look at control groups nor its self-sent signals.
+# it needs neither the runtime's watch on control groups nor its self-sent signals.
 # What is freed is overwritten: libraries make copies of passphrases in packets.
 INIT_FLAGS := -ldflags '-s -w -E=tazpod_entry -X=runtime.godebugDefault=containermaxprocs=0,updatemaxprocs=0,asyncpreemptoff=1,clobberfree=1'
 TEST_FLAGS ?= -race -count=1 -p 2 -timeout 25m

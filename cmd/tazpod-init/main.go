@@ -1,6 +1,7 @@
 // Command tazpod-init is everything that runs inside a pod: its first process,
 // the supervisor of vault and ghosts, the ghosts' own first processes, and the
-// commands that people run there.
+// commands that people run there. As `pid1` and `run` it never comes to main: see
+// init/pid1.
 package main
 
 import (
@@ -9,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/tazzo/tazpod/init/ghost"
-	"github.com/tazzo/tazpod/init/pid1"
+	_ "github.com/tazzo/tazpod/init/pid1"
 	"github.com/tazzo/tazpod/init/secrets"
 	"github.com/tazzo/tazpod/init/wire"
 )
@@ -28,8 +29,6 @@ var roles = map[string]func() error{
 func main() {
 	args := os.Args[1:]
 	switch {
-	case len(args) > 0 && (args[0] == "pid1" || args[0] == "run"):
-		os.Exit(pid1.Main(args))
 	case len(args) == 2 && args[0] == "role":
 		os.Exit(role(args[1]))
 	}

@@ -2,12 +2,7 @@ package pid1
 
 import (
 	"strconv"
-	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/tazzo/tazpod/init/wire"
 )
 
 // self is this program. The kernel resolves it for the process that asks, so it
@@ -24,22 +19,22 @@ type directory struct {
 func leaveDirectory() directory {
 	var d directory
 	var err error
-	if d.fd, err = unix.Open(".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	if d.fd, err = syscall.Open(".", oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0); err != nil {
 		d.fd = -1
 	}
-	var here, there unix.Stat_t
+	var here, there syscall.Stat_t
 	path, err := syscall.Getwd()
-	if err == nil && unix.Fstat(d.fd, &here) == nil && unix.Stat(path, &there) == nil &&
-		here.Dev == there.Dev && here.Ino == there.Ino && unix.Access(path, unix.X_OK) == nil {
+	if err == nil && syscall.Fstat(d.fd, &here) == nil && syscall.Stat(path, &there) == nil &&
+		here.Dev == there.Dev && here.Ino == there.Ino && syscall.Access(path, xOK) == nil {
 		d.path = path
 	}
-	_ = unix.Chdir("/") // there is always a root; else we stay where we are
+	_ = syscall.Chdir("/") // there is always a root; else we stay where we are
 	return d
 }
 
 func (d directory) close() {
 	if d.fd >= 0 {
-		unix.Close(d.fd)
+		syscall.Close(d.fd)
 	}
 }
 
@@ -81,8 +76,8 @@ func (c commandSpec) start() (pid int, err error) {
 		Files: []uintptr{0, 1, 2},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	}
-	if c.dir.path == "" && c.dir.fd >= 0 && unix.Fchdir(c.dir.fd) == nil {
-		defer unix.Chdir("/")
+	if c.dir.path == "" && c.dir.fd >= 0 && syscall.Fchdir(c.dir.fd) == nil {
+		defer syscall.Chdir("/")
 	}
 	if letters := c.stageLetters(); letters != "" {
 		argv := append([]string{"tazpod-init", "run", stageFlag, letters,
@@ -93,7 +88,7 @@ func (c commandSpec) start() (pid int, err error) {
 	defer setMask(setMask(c.inherited.blocked))
 	err = search(c.argv, c.env, func(path string, argv []string) (err error) {
 		if path[0] == '/' {
-			if err := unix.Access(path, unix.F_OK); err == unix.ENOENT || err == unix.ENOTDIR {
+			if err := syscall.Access(path, fOK); err == syscall.ENOENT || err == syscall.ENOTDIR {
 				return err // spares a fork for each entry of PATH
 			}
 		}
@@ -109,36 +104,36 @@ func (c commandSpec) start() (pid int, err error) {
 func search(argv, env []string, try func(path string, argv []string) error) error {
 	name := argv[0]
 	if name == "" {
-		return unix.ENOENT
+		return syscall.ENOENT
 	}
 	path, ok := lookup(env, "PATH")
 	if !ok {
 		path = defaultPath
 	}
-	places := strings.Split(path, ":")
-	if strings.Contains(name, "/") {
-		places = []string{""}
-	}
-	result := error(unix.ENOENT)
-	for _, place := range places {
-		file := name
-		if place != "" {
-			file = place + "/" + name
-		} else if !strings.Contains(name, "/") {
+	direct := index(name, '/') >= 0
+	result := error(syscall.ENOENT)
+	for more := true; more; more = more && !direct {
+		var place string
+		place, path, more = cut(path, ':')
+		file := place + "/" + name
+		switch {
+		case direct:
+			place, file = "", name
+		case place == "":
 			file = "./" + name // an empty entry is the working directory
 		}
 		err := try(file, argv)
-		if err == unix.ENOEXEC {
+		if err == syscall.ENOEXEC {
 			err = try("/bin/sh", append([]string{"sh", file}, argv[1:]...))
 		}
 		switch err {
 		case nil:
 			return nil
-		case unix.EACCES: // it is there, or it is behind a directory that we may not enter
-			if place == "" || unix.Access(file, unix.F_OK) == nil {
+		case syscall.EACCES: // it is there, or it is behind a directory that we may not enter
+			if place == "" || syscall.Access(file, fOK) == nil {
 				result = err
 			}
-		case unix.ENOENT, unix.ENOTDIR, unix.ESTALE, unix.ENODEV, unix.ETIMEDOUT:
+		case syscall.ENOENT, syscall.ENOTDIR, syscall.ESTALE, syscall.ENODEV, syscall.ETIMEDOUT:
 		default:
 			return err
 		}
@@ -152,34 +147,34 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // shell's.
 func startStatus(err error) int {
 	switch err {
-	case unix.ENOENT, unix.ENOTDIR:
-		return wire.ExitNotFound
+	case syscall.ENOENT, syscall.ENOTDIR:
+		return exitNotFound
 	}
-	return wire.ExitNotExecutable
+	return exitNotExecutable
 }
 
 // inheritedDescriptors lists what the caller left open for the command beyond
 // the standard three: what is not marked to be closed on exec.
 func inheritedDescriptors() []int {
-	dir, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := syscall.Open("/proc/self/fd", syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	defer unix.Close(dir)
+	defer syscall.Close(dir)
 	var list []int
 	buf := make([]byte, 2048)
 	for {
-		n, err := unix.ReadDirent(dir, buf)
+		n, err := syscall.ReadDirent(dir, buf)
 		if err != nil || n <= 0 {
 			return list
 		}
-		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		_, _, names := syscall.ParseDirent(buf[:n], -1, nil)
 		for _, name := range names {
 			fd, err := strconv.Atoi(name)
 			if err != nil || fd < 3 {
 				continue
 			}
-			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			if flags, err := fcntl(fd, syscall.F_GETFD, 0); err == nil && flags&syscall.FD_CLOEXEC == 0 {
 				list = append(list, fd)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,7 +135,7 @@ func TestFlags(t *testing.T) {
 			got += " group"
 		}
 		if o.grace != defaultGrace {
-			got += " " + o.grace.String()
+			got += " " + time.Duration(o.grace).String()
 		}
 		if err != nil {
 			got = err.Error()

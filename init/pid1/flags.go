@@ -3,25 +3,21 @@ package pid1
 import (
 	"errors"
 	"strconv"
-	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 type options struct {
 	serve   bool // pid1: also run serve, and the command as the pod's user
 	help    bool
 	group   bool
-	grace   time.Duration // below 0: for ever
-	death   int           // signal, 0 for none
+	grace   int64 // ns; below 0: for ever
+	death   int   // signal, 0 for none
 	rewrite [lastSignal + 1]int
 	remap   [256]int
 	command []string
 	env     []string
 }
 
-const defaultGrace = 10 * time.Second
+const defaultGrace = int64(10e9)
 
 // envGrace sets the grace period where no flag does.
 const envGrace = "TAZPOD_GRACE"
@@ -83,14 +79,14 @@ func (o *options) flags(args []string) (rest []string, err error) {
 			args = args[1:]
 			return value, nil
 		}
-		if name, ok := strings.CutPrefix(arg, "--"); ok {
-			name, attached, has := strings.Cut(name, "=")
+		if name, ok := arg[2:], hasPrefix(arg, "--"); ok {
+			name, attached, has := cut(name, '=')
 			letter, known := long[name]
-			if !known || has && strings.IndexByte(takesValue, letter) < 0 {
+			if !known || has && index(takesValue, letter) < 0 {
 				return nil, errors.New("unknown flag " + arg)
 			}
 			value := ""
-			if strings.IndexByte(takesValue, letter) >= 0 {
+			if index(takesValue, letter) >= 0 {
 				if value, err = next(attached, has); err != nil {
 					return nil, err
 				}
@@ -102,7 +98,7 @@ func (o *options) flags(args []string) (rest []string, err error) {
 		}
 		for i := 1; i < len(arg); i++ {
 			letter, value := arg[i], ""
-			valued := strings.IndexByte(takesValue, letter) >= 0
+			valued := index(takesValue, letter) >= 0
 			if valued {
 				if value, err = next(arg[i+1:], i+1 < len(arg)); err != nil {
 					return nil, err
@@ -131,7 +127,7 @@ func (o *options) set(letter byte, value string) (err error) {
 	case 'p':
 		o.death, err = parseSignal(value)
 	case 'r':
-		from, to, ok := strings.Cut(value, ":")
+		from, to, ok := cut(value, ':')
 		if !ok {
 			return errors.New("want FROM:TO")
 		}
@@ -147,7 +143,7 @@ func (o *options) set(letter byte, value string) (err error) {
 		}
 		o.rewrite[a] = b
 	case 'e':
-		from, to, ok := strings.Cut(value, ":")
+		from, to, ok := cut(value, ':')
 		if !ok {
 			to = "0"
 		}
@@ -166,60 +162,21 @@ func (o *options) set(letter byte, value string) (err error) {
 	return err
 }
 
-// parseGrace takes a duration, or a plain number of seconds, or "forever".
-func parseGrace(text string) (time.Duration, error) {
+func parseGrace(text string) (int64, error) {
 	if text == "forever" {
 		return -1, nil
 	}
-	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return time.Duration(n) * time.Second, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, errors.New("no duration: " + text + " (want 10s, 500ms, 0 or forever)")
-	}
-	return d, nil
+	n, err := strconv.ParseFloat(text, 64)
+	return int64(n * 1e9), err
 }
-
-// parseSignal takes a number or a name: 15, TERM, SIGTERM, RTMIN+1, RTMAX-1.
 func parseSignal(text string) (int, error) {
-	bad := errors.New("no signal: " + text)
-	if n, err := strconv.Atoi(text); err == nil {
-		if n < 1 || n > lastSignal {
-			return 0, bad
-		}
-		return n, nil
-	}
-	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
-	for _, base := range []struct {
-		name  string
-		first int
-	}{{"RTMIN", 34}, {"RTMAX", lastSignal}} { // as the C library counts
-		offset, ok := strings.CutPrefix(name, base.name)
-		if !ok {
-			continue
-		}
-		n := 0
-		if offset != "" {
-			var err error
-			if n, err = strconv.Atoi(offset); err != nil {
-				return 0, bad
-			}
-		}
-		if n += base.first; n < 34 || n > lastSignal {
-			return 0, bad
-		}
-		return n, nil
-	}
-	if n := unix.SignalNum("SIG" + name); n != 0 {
-		return int(n), nil
-	}
-	return 0, bad
+	n, err := strconv.Atoi(text)
+	return n, err
 }
 
 func lookup(env []string, name string) (string, bool) {
 	for _, e := range env {
-		if k, v, ok := strings.Cut(e, "="); ok && k == name {
+		if k, v, ok := cut(e, '='); ok && k == name {
 			return v, true
 		}
 	}
@@ -232,14 +189,14 @@ func with(env, set, drop []string) []string {
 	out := make([]string, 0, len(env)+len(set))
 next:
 	for _, e := range env {
-		name, _, _ := strings.Cut(e, "=")
+		name, _, _ := cut(e, '=')
 		for _, d := range drop {
 			if name == d {
 				continue next
 			}
 		}
 		for _, s := range set {
-			if strings.HasPrefix(s, name+"=") {
+			if hasPrefix(s, name+"=") {
 				continue next
 			}
 		}

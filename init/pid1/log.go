@@ -1,9 +1,6 @@
 package pid1
 
-import (
-	"syscall"
-	"time"
-)
+import "syscall"
 
 // logFD takes the log: stderr, or a file when the command has the terminal.
 var logFD = 2
@@ -22,9 +19,7 @@ func note(level, event string, fields ...string) {
 		b = append(b, ':')
 		b = quote(b, fields[i+1])
 	}
-	b = append(b, `,"time":"`...)
-	b = time.Now().UTC().AppendFormat(b, time.RFC3339)
-	b = append(b, "\"}\n"...)
+	b = append(b, `,"time":"`+now()+"\"}\n"...)
 	_, _ = syscall.Write(logFD, b) // a lost log must not stop the pod
 }
 

@@ -24,13 +24,11 @@ import (
 // patience bounds every wait of these tests; none of them should come near it.
 const patience = 30 * time.Second
 
-// TestMain makes the test binary a tazpod-init, so that /proc/self/exe starts
-// the real stage and a serve that the test controls.
+// TestMain makes the test binary a tazpod-init, which it is as far as init goes,
+// so that /proc/self/exe starts the real stage and a serve that the test controls.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "run", "pid1":
-			os.Exit(Main(os.Args[1:]))
 		case "role":
 			os.Exit(fakeServe())
 		case "helper":
@@ -343,12 +341,14 @@ func (l *lines) wait(part string, limit time.Duration) (string, bool) {
 }
 
 // build builds testdata/init as the Makefile builds tazpod-init.
-func build(t testing.TB) string {
+func build(t testing.TB) string { return buildProgram(t, "./testdata/init") }
+
+func buildProgram(t testing.TB, source string) string {
 	t.Helper()
 	need.Command(t, "go")
 	path := filepath.Join(t.TempDir(), "init")
 	c := exec.Command("go", "build", "-trimpath", "-ldflags",
-		"-E=tazpod_entry -X=runtime.godebugDefault=containermaxprocs=0,updatemaxprocs=0,asyncpreemptoff=1", "-o", path, "./testdata/init")
+		"-s -w -E=tazpod_entry -X=runtime.godebugDefault=containermaxprocs=0,updatemaxprocs=0,asyncpreemptoff=1", "-o", path, source)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

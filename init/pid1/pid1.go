@@ -17,8 +17,7 @@ package pid1
 import (
 	"strconv"
 	"syscall"
-
-	"github.com/tazzo/tazpod/init/wire"
+	_ "unsafe" // for linkname
 )
 
 const usage = `usage: tazpod-init pid1 [flags] [--] [CMD [ARG…]]
@@ -41,6 +40,22 @@ when it can't be executed).
   -h, --help            show this
 `
 
+// arguments are os.Args: os itself would have to be initialised first.
+//
+//go:linkname arguments os.runtime_args
+func arguments() []string
+
+// init is the program when this is what it is started for. The other roles'
+// packages, more than a hundred, are initialised after this one, as the Go
+// specification orders them (section Program initialization), and so not at all:
+// that would cost a first process a millisecond and megabytes. It holds as long
+// as this package imports next to nothing; TestStartsAlone checks it.
+func init() {
+	if args := arguments(); len(args) > 1 && (args[1] == "run" || args[1] == "pid1") {
+		syscall.Exit(Main(args[1:]))
+	}
+}
+
 // Main runs `pid1` or `run` (args[0]) and returns the exit status. Without CMD
 // the pod runs until SIGTERM or SIGINT and then ends with the status of serve:
 // 0 when it ended cleanly, so that `docker stop` of an idle pod is no failure.
@@ -53,14 +68,14 @@ func Main(args []string) int {
 	case err != nil:
 		printError("", err)
 		print2("tazpod: hint: see tazpod-init " + args[0] + " --help\n")
-		return wire.ExitUsage
+		return exitUsage
 	case o.help:
 		_, _ = syscall.Write(1, []byte(usage)) // nobody is left to be told
-		return wire.ExitOK
+		return exitOK
 	case o.serve && syscall.Geteuid() != 0 && len(o.command) == 0:
 		print2("tazpod: error: pid1 without CMD runs as root, not as uid " + strconv.Itoa(syscall.Geteuid()) + "\n" +
 			"tazpod: hint: leave out --user, or give a CMD: it gets no privileges either way\n")
-		return wire.ExitPrivileges
+		return exitPrivileges
 	}
 	return supervise(o)
 }

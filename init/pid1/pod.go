@@ -1,12 +1,6 @@
 package pid1
 
-import (
-	"syscall"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/tazzo/tazpod/init/wire"
-)
+import "syscall"
 
 // firstPIDNamespace is the inode of the host's PID namespace (PROC_PID_INIT_INO,
 // include/linux/proc_ns.h).
@@ -16,13 +10,13 @@ const firstPIDNamespace = 0xEFFFFFFC
 // and command lines included. A pod that shares the host's processes shares, on
 // kernels before 5.8, the options of the host's /proc: leave those alone.
 func hideProcesses() {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil || st.Ino == firstPIDNamespace {
+	var st syscall.Stat_t
+	if err := syscall.Stat("/proc/self/ns/pid", &st); err != nil || st.Ino == firstPIDNamespace {
 		note("warn", "processes not hidden", "error", "the pod shares the host's processes, or has no /proc")
 		return
 	}
-	err := unix.Mount("proc", "/proc", "proc",
-		unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "hidepid=2") // the old name of invisible
+	err := syscall.Mount("proc", "/proc", "proc",
+		syscall.MS_REMOUNT|syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, "hidepid=2") // the old name of invisible
 	if err != nil {
 		note("warn", "processes not hidden", "call", "mount MS_REMOUNT hidepid=invisible on /proc", "error", err.Error())
 	}
@@ -31,20 +25,20 @@ func hideProcesses() {
 // surviveMemory asks the kernel to end others first when memory is short; serve
 // inherits it, the command doesn't. It takes CAP_SYS_RESOURCE.
 func surviveMemory() {
-	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := syscall.Open("/proc/self/oom_score_adj", syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
-	_, _ = unix.Write(fd, []byte("-900")) // refused in most pods
-	unix.Close(fd)
+	_, _ = syscall.Write(fd, []byte("-900")) // refused in most pods
+	syscall.Close(fd)
 }
 
 // logFile is where pid1 and serve log while the command has the terminal.
-const logFile = wire.RuntimeDir + "/log"
+const logFile = runtimeDir + "/log"
 
 func logToFile() {
-	_ = unix.Mkdir(wire.RuntimeDir, 0o755)
-	fd, err := unix.Open(logFile, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	_ = syscall.Mkdir(runtimeDir, 0o755)
+	fd, err := syscall.Open(logFile, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_APPEND|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
 	if err == nil {
 		logFD = fd
 	}
@@ -55,12 +49,12 @@ func logToFile() {
 func userEnv(env []string, switched bool) []string {
 	var set []string
 	if switched {
-		set = []string{"HOME=" + wire.Home, "USER=" + wire.UserName, "LOGNAME=" + wire.UserName}
+		set = []string{"HOME=" + home, "USER=" + userName, "LOGNAME=" + userName}
 	}
 	if _, ok := lookup(env, "PATH"); !ok {
 		set = append(set, "PATH="+defaultPath)
 	}
-	return with(env, set, []string{wire.EnvPod})
+	return with(env, set, []string{envPod})
 }
 
 func root() bool { return syscall.Geteuid() == 0 }

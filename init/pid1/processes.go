@@ -2,9 +2,7 @@ package pid1
 
 import (
 	"strconv"
-	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // process is a row of /proc.
@@ -15,19 +13,19 @@ type process struct {
 
 // processes lists every process that /proc shows, or nil where it isn't mounted.
 func processes() []process {
-	dir, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := syscall.Open("/proc", syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	defer unix.Close(dir)
+	defer syscall.Close(dir)
 	var list []process
 	buf, stat := make([]byte, 8192), make([]byte, 512)
 	for {
-		n, err := unix.ReadDirent(dir, buf)
+		n, err := syscall.ReadDirent(dir, buf)
 		if err != nil || n <= 0 {
 			return list
 		}
-		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		_, _, names := syscall.ParseDirent(buf[:n], -1, nil)
 		for _, name := range names {
 			pid, err := strconv.Atoi(name)
 			if err != nil {
@@ -43,25 +41,29 @@ func processes() []process {
 // readProcess reads /proc/PID/stat: "PID (NAME) STATE PARENT …"; the name may
 // hold blanks and brackets. A process that is gone or a zombie is not ok.
 func readProcess(dir, pid int, buf []byte) (process, bool) {
-	fd, err := unix.Openat(dir, strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := syscall.Openat(dir, strconv.Itoa(pid)+"/stat", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return process{}, false
 	}
-	defer unix.Close(fd)
-	n, err := unix.Read(fd, buf)
+	defer syscall.Close(fd)
+	n, err := syscall.Read(fd, buf)
 	if err != nil {
 		return process{}, false
 	}
 	text := string(buf[:n])
-	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
+	open, end := index(text, '('), len(text)-1
+	for end >= 0 && text[end] != ')' {
+		end--
+	}
 	if open < 0 || end < open {
 		return process{}, false
 	}
-	fields := strings.Fields(text[end+1:])
-	if len(fields) < 2 || fields[0] == "Z" || fields[0] == "X" {
+	state, rest, _ := cut(text[min(end+2, len(text)):], ' ')
+	if state == "Z" || state == "X" {
 		return process{}, false
 	}
-	parent, err := strconv.Atoi(fields[1])
+	number, _, _ := cut(rest, ' ')
+	parent, err := strconv.Atoi(number)
 	return process{pid, parent, text[open+1 : end]}, err == nil
 }
 

@@ -3,8 +3,7 @@ package pid1
 import (
 	"runtime"
 	"sync"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // The reaper is one thread asleep in wait4(-1). Nothing else in this process
@@ -47,8 +46,8 @@ func (r *reaper) run() {
 	var last int64
 	row := 0
 	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WUNTRACED, nil)
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WUNTRACED, nil)
 		now := monotonic()
 		if now-last < gather {
 			row++
@@ -62,7 +61,7 @@ func (r *reaper) run() {
 		last = now
 		events = events[:0]
 		for n := 0; ; n++ {
-			if err == unix.ECHILD {
+			if err == syscall.ECHILD {
 				events = append(events, event{})
 				break
 			}
@@ -72,7 +71,7 @@ func (r *reaper) run() {
 			if err == nil && pid == 0 || n >= sweepAtMost || len(events) >= len(r.watched) {
 				break
 			}
-			pid, err = unix.Wait4(-1, &status, unix.WUNTRACED|unix.WNOHANG, nil)
+			pid, err = syscall.Wait4(-1, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
 		}
 		none := len(events) > 0 && events[len(events)-1].pid == 0
 		report(events)
@@ -85,7 +84,7 @@ func (r *reaper) run() {
 // found adds the change of a watched child. A process id isn't given out again
 // before all others were, so the supervisor may signal it until it has read
 // this event.
-func (r *reaper) found(events []event, pid int, status unix.WaitStatus) []event {
+func (r *reaper) found(events []event, pid int, status syscall.WaitStatus) []event {
 	r.forking.Lock()
 	defer r.forking.Unlock()
 	for i, w := range r.watched {
@@ -121,13 +120,12 @@ func (r *reaper) fork(start func() (int, error)) (int, error) {
 // pause sleeps two milliseconds without the runtime's timers, which would keep
 // descriptors and a poller for it.
 func pause() {
-	t := unix.Timespec{Nsec: gather}
-	_ = unix.Nanosleep(&t, nil) // a signal may cut it short
+	t := syscall.Timespec{Nsec: gather}
+	_ = syscall.Nanosleep(&t, nil) // a signal may cut it short
 }
 
 // monotonic is nanoseconds on a clock that stands still in suspend.
 func monotonic() int64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // can't fail with a valid clock
+	t := clock(1) // CLOCK_MONOTONIC
 	return t.Nano()
 }

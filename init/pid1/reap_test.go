@@ -2,10 +2,7 @@ package pid1
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -85,32 +82,4 @@ func TestOrphansWithoutChildren(t *testing.T) {
 	}
 	r.signal(unix.SIGTERM)
 	r.want(0)
-}
-
-// TestIdle sees no thread of an idle init wake up.
-func TestIdle(t *testing.T) {
-	r := how{path: build(t)}.start(t, "run", "sh", "-c", "echo ready; read x < /dev/zero; sleep 1000")
-	r.see("ready")
-	switches := func() (sum int) {
-		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", r.Process.Pid))
-		for _, f := range files {
-			text, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, after, _ := strings.Cut(string(text), "\nvoluntary_ctxt_switches:")
-			n, err := strconv.Atoi(strings.Fields(after)[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			sum += n
-		}
-		return sum
-	}
-	time.Sleep(200 * time.Millisecond) // the runtime's threads go to sleep
-	before := switches()
-	time.Sleep(2 * time.Second) // the measurement
-	if after := switches(); after != before {
-		t.Errorf("%d wake-ups in 2 s; want 0", after-before)
-	}
 }

@@ -3,15 +3,10 @@ package pid1
 import (
 	"strconv"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/tazzo/tazpod/init/wire"
 )
 
 // StateFile says in JSON how serve is; see State. It is replaced as a whole.
-const StateFile = wire.RuntimeDir + "/serve.json"
+const StateFile = runtimeDir + "/serve.json"
 
 // State is the content of StateFile. A crash loop shows as Running false and
 // BackOff above 0, or as Restarts that grow.
@@ -25,9 +20,9 @@ type State struct {
 }
 
 const (
-	firstBackOff = 100 * time.Millisecond
-	lastBackOff  = 10 * time.Second
-	healthy      = time.Minute // of running resets the back-off
+	firstBackOff = 100e6 // ns
+	lastBackOff  = 10e9  // ns
+	healthy      = 60e9  // ns of running reset the back-off
 )
 
 // server keeps serve running.
@@ -36,7 +31,7 @@ type server struct {
 	env     []string
 	started int64 // monotonic
 	next    int64 // monotonic; 0: nothing to start
-	backOff time.Duration
+	backOff int64 // ns
 	state   State
 }
 
@@ -46,11 +41,11 @@ type server struct {
 func (s *server) start(r *reaper) {
 	s.next, s.started = 0, monotonic()
 	pid, refused, err := 0, "", error(nil)
-	pid, err = s.fork(r, unix.CLONE_NEWNS, `{"private_mounts":true}`)
+	pid, err = s.fork(r, syscall.CLONE_NEWNS, `{"private_mounts":true}`)
 	switch err {
-	case unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSYS:
+	case syscall.EPERM, syscall.EACCES, syscall.EINVAL, syscall.ENOSYS:
 		call := "unshare CLONE_NEWNS"
-		if err == unix.EACCES { // AppArmor lets the first step pass
+		if err == syscall.EACCES { // AppArmor lets the first step pass
 			call = "mount MS_PRIVATE"
 		}
 		refused = call + ": " + err.Error()
@@ -69,18 +64,18 @@ func (s *server) start(r *reaper) {
 // fork starts serve with config on descriptor 3. It gets a session of its own:
 // the terminal's keys are not for it.
 func (s *server) fork(r *reaper, unshare uintptr, config string) (int, error) {
-	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	null, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
-	defer unix.Close(null)
+	defer syscall.Close(null)
 	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {
 		return 0, err
 	}
-	defer unix.Close(p[0])
-	_, err = unix.Write(p[1], []byte(config)) // far below what a pipe holds
-	unix.Close(p[1])
+	defer syscall.Close(p[0])
+	_, err = syscall.Write(p[1], []byte(config)) // far below what a pipe holds
+	syscall.Close(p[1])
 	if err != nil {
 		return 0, err
 	}
@@ -98,39 +93,39 @@ func (s *server) fork(r *reaper, unshare uintptr, config string) (int, error) {
 // ended notes how serve ended and when to start it again.
 func (s *server) ended(how string) {
 	s.note(how)
-	note("error", "serve ended", "error", how, "restart_in", s.backOff.String())
+	note("error", "serve ended", "error", how, "restart_in", seconds(s.backOff))
 	s.save()
 }
 
 func (s *server) note(how string) {
 	now := monotonic()
-	if now-s.started >= int64(healthy) {
+	if now-s.started >= healthy {
 		s.backOff = 0
 	}
 	s.backOff = min(max(2*s.backOff, firstBackOff), lastBackOff)
-	s.pid, s.next = 0, now+int64(s.backOff)
+	s.pid, s.next = 0, now+s.backOff
 	s.state.Running, s.state.PID, s.state.Last = false, 0, how
 	s.state.Restarts++
-	s.state.BackOff = s.backOff.Milliseconds()
+	s.state.BackOff = s.backOff / 1e6
 }
 
 // save replaces StateFile. Errors only cost healthcheck its knowledge.
 func (s *server) save() {
-	s.state.Since = time.Now().UTC().Format(time.RFC3339)
+	s.state.Since = now()
 	b := append([]byte(`{"running":`), strconv.FormatBool(s.state.Running)...)
 	b = append(b, `,"pid":`+strconv.Itoa(s.state.PID)+`,"since":"`+s.state.Since...)
 	b = append(b, `","restarts":`+strconv.Itoa(s.state.Restarts)+`,"back_off":`+strconv.FormatInt(s.state.BackOff, 10)...)
 	b = append(quote(append(b, `,"last_error":`...), s.state.Last), '}', '\n')
-	_ = unix.Mkdir(wire.RuntimeDir, 0o755)
+	_ = syscall.Mkdir(runtimeDir, 0o755)
 	const fresh = StateFile + ".new"
-	_ = unix.Unlink(fresh)
-	fd, err := unix.Open(fresh, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	_ = syscall.Unlink(fresh)
+	fd, err := syscall.Open(fresh, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o644)
 	if err != nil {
 		return
 	}
-	_, err = unix.Write(fd, b)
-	unix.Close(fd)
+	_, err = syscall.Write(fd, b)
+	syscall.Close(fd)
 	if err == nil {
-		_ = unix.Rename(fresh, StateFile)
+		_ = syscall.Rename(fresh, StateFile)
 	}
 }

@@ -104,7 +104,7 @@ func TestStubbornServeIsKilled(t *testing.T) {
 
 func TestServeIsStartedAgain(t *testing.T) {
 	r := pod(t, "exit=3")
-	for _, wait := range []string{"100ms", "200ms", "400ms"} {
+	for _, wait := range []string{"0.1s", "0.2s", "0.4s"} {
 		line := r.see(`"restart_in":"` + wait + `"`)
 		if !strings.Contains(line, `"event":"serve ended","error":"exit status 3"`) {
 			t.Errorf("log says\n%s", line)

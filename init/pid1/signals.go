@@ -3,8 +3,6 @@ package pid1
 import (
 	"syscall"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // Signals go round os/signal: it has no SIGPROF and no signal 34 (SIGRTMIN),
@@ -65,7 +63,7 @@ func sigaction(signal int, set, old *action) {
 // setMask sets the calling thread's mask of blocked signals and returns the old one.
 func setMask(mask uint64) uint64 {
 	var old uint64
-	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&mask)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetmask, uintptr(unsafe.Pointer(&mask)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	return old
 }
 
@@ -77,8 +75,8 @@ type dispositions struct {
 
 // kept are the signals whose being ignored a forked child keeps by itself: the
 // runtime puts back to their default those that it handles.
-const kept = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGCONT-1) | 1<<(unix.SIGTSTP-1) |
-	1<<(unix.SIGTTIN-1) | 1<<(unix.SIGTTOU-1) | 7<<(32-1)
+const kept = 1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1) | 1<<(syscall.SIGCONT-1) | 1<<(syscall.SIGTSTP-1) |
+	1<<(syscall.SIGTTIN-1) | 1<<(syscall.SIGTTOU-1) | 7<<(32-1)
 
 // inherited reads what this process was started with. The Go runtime has
 // already put handlers over most ignored signals and unblocked some, so only
@@ -89,7 +87,7 @@ func inherited() dispositions {
 		return dispositions{entryBlocked, entryIgnored}
 	}
 	d := dispositions{ignored: currentlyIgnored()}
-	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, 0, uintptr(unsafe.Pointer(&d.blocked)), 8, 0, 0)
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetmask, 0, uintptr(unsafe.Pointer(&d.blocked)), 8, 0, 0)
 	return d
 }
 
@@ -107,7 +105,7 @@ func currentlyIgnored() (set uint64) {
 // (alternate stack, restart) and restorer, but our handler.
 func handling() action {
 	var a action
-	sigaction(int(unix.SIGSEGV), nil, &a)
+	sigaction(int(syscall.SIGSEGV), nil, &a)
 	if a.handler != handlerPC {
 		faultHandler = a.handler
 	}
@@ -120,7 +118,7 @@ func handling() action {
 // interrupts nobody (see reaper).
 func catch(set uint64) {
 	a := handling()
-	set &^= bit(int(unix.SIGKILL)) | bit(int(unix.SIGSTOP)) | bit(int(unix.SIGCHLD))
+	set &^= bit(int(syscall.SIGKILL)) | bit(int(syscall.SIGSTOP)) | bit(int(syscall.SIGCHLD))
 	for n := 1; n <= lastSignal; n++ {
 		if set&bit(n) != 0 {
 			sigaction(n, &a, nil)
@@ -131,7 +129,7 @@ func catch(set uint64) {
 // ignore ignores the signals in set, for the command to inherit.
 func ignore(set uint64) {
 	for n := 1; n <= lastSignal; n++ {
-		if set&bit(n) != 0 && n != int(unix.SIGCHLD) { // that would make the kernel reap
+		if set&bit(n) != 0 && n != int(syscall.SIGCHLD) { // that would make the kernel reap
 			sigaction(n, &action{handler: actionIgnore}, nil)
 		}
 	}
@@ -143,18 +141,18 @@ func catchChild(on bool) {
 	if on {
 		a = handling()
 	}
-	sigaction(int(unix.SIGCHLD), &a, nil)
+	sigaction(int(syscall.SIGCHLD), &a, nil)
 }
 
 // newEvents makes the pipe. Its write end never blocks: a handler that waits
 // could stop the thread that it waits for. 2,000 events fit.
 func newEvents() (read int, err error) {
 	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {
 		return 0, err
 	}
 	for _, fd := range p {
-		if err := unix.SetNonblock(fd, true); err != nil {
+		if err := syscall.SetNonblock(fd, true); err != nil {
 			return 0, err
 		}
 	}
@@ -170,11 +168,11 @@ func report(events []event) {
 	}
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&events[0])), len(events)*eventSize)
 	for {
-		_, err := unix.Write(int(eventsFD), b)
+		_, err := syscall.Write(int(eventsFD), b)
 		switch err {
 		case nil:
 			return
-		case unix.EINTR:
+		case syscall.EINTR:
 		default:
 			pause()
 		}

@@ -2,15 +2,10 @@ package pid1
 
 import (
 	"errors"
-	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/tazzo/tazpod/init/wire"
+	"unsafe"
 )
 
 // A stage is the command's own process before the command: what has to happen
@@ -32,28 +27,28 @@ func stage(args []string) int {
 	runtime.LockOSThread() // privileges and masks belong to a thread; this one execs
 	if len(args) < 4 {
 		print2("tazpod: error: run " + stageFlag + " is internal\n")
-		return wire.ExitUsage
+		return exitUsage
 	}
 	letters, argv, env := args[0], args[3:], syscall.Environ()
 	ignored, err1 := strconv.ParseUint(args[1], 16, 64)
 	blocked, err2 := strconv.ParseUint(args[2], 16, 64)
 	if err := errors.Join(err1, err2); err != nil {
 		printError("run "+stageFlag, err)
-		return wire.ExitUsage
+		return exitUsage
 	}
-	if strings.Contains(letters, "t") {
+	if index(letters, 't') >= 0 {
 		if t := openTerminal(); t != nil {
 			t.give(syscall.Getpid()) // refused: the command runs in the background
 		}
 	}
-	if strings.Contains(letters, "u") {
+	if index(letters, 'u') >= 0 {
 		ownStandard()
 		if err := becomeUser(); err != nil {
 			printError(argv[0]+": drop privileges", err)
-			return wire.ExitSession
+			return exitSession
 		}
 	}
-	if strings.Contains(letters, "l") {
+	if index(letters, 'l') >= 0 {
 		env = with(env, []string{envListenPID + "=" + strconv.Itoa(syscall.Getpid())}, nil)
 	}
 	for n := 1; n <= lastSignal; n++ {
@@ -76,13 +71,14 @@ func stage(args []string) int {
 // Files and /dev/null belong to someone else.
 func ownStandard() {
 	for fd := range 3 {
-		var st unix.Stat_t
-		if unix.Fstat(fd, &st) != nil {
+		var st syscall.Stat_t
+		if syscall.Fstat(fd, &st) != nil {
 			continue
 		}
-		_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-		if st.Mode&unix.S_IFMT == unix.S_IFIFO || err == nil {
-			_ = unix.Fchown(fd, wire.UserID, -1) // a comfort; refused on a read-only /dev
+		var settings syscall.Termios
+		err := ioctl(fd, syscall.TCGETS, unsafe.Pointer(&settings))
+		if st.Mode&syscall.S_IFMT == syscall.S_IFIFO || err == nil {
+			_ = syscall.Fchown(fd, userID, -1) // a comfort; refused on a read-only /dev
 		}
 	}
 }
@@ -92,40 +88,36 @@ func ownStandard() {
 // pod's capabilities by default; without it the bounding set stays and
 // no_new_privs alone makes it useless.
 func becomeUser() error {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return os.NewSyscallError("prctl PR_SET_NO_NEW_PRIVS", err)
+	if err := prctl(prSetNoNewPrivs, 1); err != nil {
+		return errors.New("prctl PR_SET_NO_NEW_PRIVS: " + err.Error())
 	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && err != unix.EINVAL {
-		return os.NewSyscallError("prctl PR_CAP_AMBIENT_CLEAR_ALL", err)
+	if err := prctl(prCapAmbient, prCapAmbientClearAll); err != nil && err != syscall.EINVAL {
+		return errors.New("prctl PR_CAP_AMBIENT_CLEAR_ALL: " + err.Error())
 	}
-	for c := uintptr(0); unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) == nil; c++ {
+	for c := uintptr(0); prctl(syscall.PR_CAPBSET_DROP, c) == nil; c++ {
 	}
-	gid := uint32(wire.UserID)
 	for _, call := range []struct {
 		name    string
 		number  uintptr
 		a, b, c uintptr
 	}{
-		{"setgroups", unix.SYS_SETGROUPS, 0, 0, 0},
-		{"setresgid", unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)},
-		{"setresuid", unix.SYS_SETRESUID, wire.UserID, wire.UserID, wire.UserID},
+		{"setgroups", syscall.SYS_SETGROUPS, 0, 0, 0},
+		{"setresgid", syscall.SYS_SETRESGID, userID, userID, userID},
+		{"setresuid", syscall.SYS_SETRESUID, userID, userID, userID},
 	} {
 		if _, _, errno := syscall.RawSyscall(call.number, call.a, call.b, call.c); errno != 0 {
-			return os.NewSyscallError(call.name, errno)
+			return errors.New(call.name + ": " + errno.Error())
 		}
 	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none, now [2]unix.CapUserData
-	if err := unix.Capset(&header, &none[0]); err != nil {
-		return os.NewSyscallError("capset", err)
+	var none, now capabilities
+	if err := capCall(syscall.SYS_CAPSET, &none); err != nil {
+		return errors.New("capset: " + err.Error())
 	}
-	if err := unix.Capget(&header, &now[0]); err != nil {
-		return os.NewSyscallError("capget", err)
+	if err := capCall(syscall.SYS_CAPGET, &now); err != nil {
+		return errors.New("capget: " + err.Error())
 	}
-	ruid, euid, suid := unix.Getresuid()
-	rgid, egid, sgid := unix.Getresgid()
-	if now != none || ruid != wire.UserID || euid != wire.UserID || suid != wire.UserID ||
-		rgid != wire.UserID || egid != wire.UserID || sgid != wire.UserID {
+	user := [3]uint32{userID, userID, userID}
+	if now != none || ids(syscall.SYS_GETRESUID) != user || ids(syscall.SYS_GETRESGID) != user {
 		return errors.New("the kernel kept some")
 	}
 	return nil

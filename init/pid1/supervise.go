@@ -2,15 +2,9 @@ package pid1
 
 import (
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"syscall"
-	"time"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/tazzo/tazpod/init/wire"
 )
 
 // The end of a pod, from the first of: CMD ends, SIGTERM (SIGINT too without CMD).
@@ -33,37 +27,40 @@ type supervisor struct {
 	told     bool  // the others have SIGTERM
 	deadline int64 // monotonic, of the grace period; 0 for none
 	giveUp   int64 // monotonic, after killing; 0 before
+	rest     int64 // monotonic: then the start is over, its memory not needed; 0 after
 	none     bool  // no child is left
 	armed    bool  // SIGCHLD wakes us
 }
 
 // afterKill bounds the wait for killed processes: one can be stuck in the kernel.
-const afterKill = 2 * time.Second
+const afterKill = 2e9 // ns
+
+// startTakes is when a command that was to end at once has ended.
+const startTakes = 1e9 // ns
 
 // again is the pause between two rounds of killing descendants that fork.
-const again = 10 * time.Millisecond
+const again = 10e6 // ns
 
 func supervise(o options) int {
 	runtime.LockOSThread()
-	debug.SetGCPercent(-1) // collected by hand where something is allocated
 	s := &supervisor{options: o, first: syscall.Getpid() == 1, reaper: newReaper(), terminal: openTerminal()}
 	spec := commandSpec{argv: o.command, env: o.env, inherited: inherited()}
 	left := inheritedDescriptors()
 	var err error
 	if s.pipe, err = newEvents(); err != nil {
 		printError("pipe", err)
-		return wire.ExitFailure
+		return exitFailure
 	}
 	if !s.first {
-		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		if err := prctl(prSetChildSubreaper, 1); err != nil {
 			printError("prctl PR_SET_CHILD_SUBREAPER", err)
-			return wire.ExitFailure
+			return exitFailure
 		}
 	}
 	if o.death != 0 {
-		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(o.death), 0, 0, 0); err != nil {
+		if err := prctl(syscall.PR_SET_PDEATHSIG, uintptr(o.death)); err != nil {
 			printError("prctl PR_SET_PDEATHSIG", err)
-			return wire.ExitFailure
+			return exitFailure
 		}
 	}
 	if o.serve {
@@ -85,7 +82,7 @@ func supervise(o options) int {
 	catchChild(false)
 	ignore(spec.inherited.ignored)
 	catch(early)
-	setMask(bit(int(unix.SIGTTOU)))
+	setMask(bit(int(syscall.SIGTTOU)))
 	if len(o.command) > 0 {
 		s.main, err = s.reaper.fork(spec.start)
 		if err != nil {
@@ -95,7 +92,7 @@ func supervise(o options) int {
 	}
 	catch(^early)
 	for _, fd := range left {
-		unix.Close(fd)
+		syscall.Close(fd)
 	}
 	spec.dir.close()
 	if o.serve && root() {
@@ -106,6 +103,7 @@ func supervise(o options) int {
 		note("warn", "serve not started", "error", "the pod runs as uid "+strconv.Itoa(syscall.Geteuid())+"; ghosts need root")
 	}
 	go s.reaper.run()
+	s.rest = monotonic() + startTakes
 	return s.loop()
 }
 
@@ -121,9 +119,12 @@ func (s *supervisor) loop() int {
 			note("error", "not killed", "error", "stuck in the kernel")
 			break
 		}
+		if s.rest != 0 && now >= s.rest {
+			s.rest = 0
+			releasePages()
+		}
 		if s.server.next != 0 && now >= s.server.next && !s.stopping {
 			s.server.start(s.reaper)
-			runtime.GC()
 		}
 		if s.deadline != 0 && now >= s.deadline {
 			s.kill(now)
@@ -141,16 +142,18 @@ func (s *supervisor) finished() bool {
 // wait sleeps until there are events or something is due, and reads events.
 func (s *supervisor) wait(events []event) int {
 	due := s.deadline
-	if n := s.server.next; n != 0 && !s.stopping && (due == 0 || n < due) {
-		due = n
+	for _, t := range [...]int64{s.server.next, s.rest} {
+		if t != 0 && !s.stopping && (due == 0 || t < due) {
+			due = t
+		}
 	}
-	var timeout *unix.Timespec
+	var timeout *syscall.Timespec
 	if due != 0 {
-		t := unix.NsecToTimespec(max(0, due-monotonic()))
+		t := syscall.NsecToTimespec(max(0, due-monotonic()))
 		timeout = &t
 	}
-	fds := [1]unix.PollFd{{Fd: int32(s.pipe), Events: unix.POLLIN}}
-	if n, err := unix.Ppoll(fds[:], timeout, nil); n == 0 && err == nil {
+	fds := [1]pollFd{{fd: int32(s.pipe), events: pollIn}}
+	if n, err := ppoll(fds[:], timeout); n == 0 && err == nil {
 		return 0
 	}
 	return s.read(events)
@@ -158,7 +161,7 @@ func (s *supervisor) wait(events []event) int {
 
 // read takes the events that are there.
 func (s *supervisor) read(events []event) int {
-	n, err := unix.Read(s.pipe, unsafe.Slice((*byte)(unsafe.Pointer(&events[0])), len(events)*eventSize))
+	n, err := syscall.Read(s.pipe, unsafe.Slice((*byte)(unsafe.Pointer(&events[0])), len(events)*eventSize))
 	if err != nil {
 		return 0 // EAGAIN: there are none
 	}
@@ -167,7 +170,7 @@ func (s *supervisor) read(events []event) int {
 
 func (s *supervisor) handle(e event) {
 	switch {
-	case e.signal == int32(unix.SIGCHLD):
+	case e.signal == int32(syscall.SIGCHLD):
 		catchChild(false)
 		s.armed = false
 		s.reaper.wake()
@@ -184,12 +187,12 @@ func (s *supervisor) handle(e event) {
 		}
 	default:
 		s.none = false
-		s.changed(int(e.pid), unix.WaitStatus(e.status))
+		s.changed(int(e.pid), syscall.WaitStatus(e.status))
 	}
 }
 
 // changed is for a child that we watch.
-func (s *supervisor) changed(pid int, status unix.WaitStatus) {
+func (s *supervisor) changed(pid int, status syscall.WaitStatus) {
 	switch {
 	case pid == s.main && status.Stopped():
 		s.stopped = true
@@ -225,7 +228,7 @@ func (s *supervisor) signalled(e event) {
 	if send == 0 {
 		return
 	}
-	if number == int(unix.SIGTERM) || number == int(unix.SIGINT) && s.serve && len(s.command) == 0 {
+	if number == int(syscall.SIGTERM) || number == int(syscall.SIGINT) && s.serve && len(s.command) == 0 {
 		s.stop()
 	}
 	if s.main == 0 {
@@ -234,21 +237,21 @@ func (s *supervisor) signalled(e event) {
 		}
 		return
 	}
-	if number == int(unix.SIGCONT) {
+	if number == int(syscall.SIGCONT) {
 		s.stopped = false
 		if s.terminal != nil && s.terminal.ours() {
 			s.terminal.give(s.main)
 		}
 	}
 	target := s.main
-	if s.group || send == int(unix.SIGCONT) {
+	if s.group || send == int(syscall.SIGCONT) {
 		target = -s.main
 	}
 	if e.code == siQueue && target > 0 && sendQueued(target, send, e) == nil {
 		return
 	}
 	// It may have ended: its event is on the way.
-	_ = unix.Kill(target, unix.Signal(send))
+	_ = syscall.Kill(target, syscall.Signal(send))
 }
 
 // sendQueued hands on a signal with the value that it carries (sigqueue(3)).
@@ -267,12 +270,12 @@ func sendQueued(pid, signal int, e event) error {
 // takes over; its fg or bg continues us, and we the command. Where nobody could
 // continue us (PID 1, an orphaned process group) the kernel ignores our stop,
 // and a command that stopped by the terminal's doing has to go on.
-func (s *supervisor) suspend(signal unix.Signal) {
-	if signal != unix.SIGTSTP && signal != unix.SIGTTIN && signal != unix.SIGTTOU {
+func (s *supervisor) suspend(signal syscall.Signal) {
+	if signal != syscall.SIGTSTP && signal != syscall.SIGTTIN && signal != syscall.SIGTTOU {
 		return
 	}
 	if s.stopping {
-		_ = unix.Kill(-s.main, unix.SIGCONT)
+		_ = syscall.Kill(-s.main, syscall.SIGCONT)
 		return
 	}
 	target := syscall.Getpid()
@@ -282,19 +285,19 @@ func (s *supervisor) suspend(signal unix.Signal) {
 	}
 	sigaction(int(signal), &action{handler: actionDefault}, nil)
 	old := setMask(0)
-	_ = unix.Kill(target, signal) // here we sleep until SIGCONT
+	_ = syscall.Kill(target, signal) // here we sleep until SIGCONT
 	setMask(old)
 	catch(bit(int(signal)))
 
 	var events [64]event
 	continued := false
 	for _, e := range events[:s.read(events[:])] {
-		continued = continued || e.signal == int32(unix.SIGCONT)
+		continued = continued || e.signal == int32(syscall.SIGCONT)
 		s.handle(e)
 	}
 	if !continued && s.terminal != nil && s.main != 0 && s.terminal.ours() && s.terminal.give(s.main) {
 		s.stopped = false
-		_ = unix.Kill(-s.main, unix.SIGCONT)
+		_ = syscall.Kill(-s.main, syscall.SIGCONT)
 	}
 }
 
@@ -307,13 +310,13 @@ func (s *supervisor) stop() {
 	s.none = false // it may be old news: ask the reaper
 	s.reaper.wake()
 	if s.grace >= 0 {
-		s.deadline = monotonic() + max(1, int64(s.grace))
+		s.deadline = monotonic() + max(1, s.grace)
 	}
 	if s.server.pid != 0 {
-		_ = unix.Kill(s.server.pid, unix.SIGTERM)
+		_ = syscall.Kill(s.server.pid, syscall.SIGTERM)
 	}
 	if s.main != 0 && s.stopped {
-		_ = unix.Kill(-s.main, unix.SIGCONT)
+		_ = syscall.Kill(-s.main, syscall.SIGCONT)
 	}
 }
 
@@ -347,13 +350,21 @@ func (s *supervisor) tellOthers() {
 		return
 	}
 	s.told = true
-	if s.first && unix.Kill(-1, 0) == unix.ESRCH {
+	if s.alone() {
 		return
 	}
 	for _, p := range s.others() {
-		_ = unix.Kill(p.pid, unix.SIGTERM)
-		_ = unix.Kill(p.pid, unix.SIGCONT) // a stopped one can't end
+		_ = syscall.Kill(p.pid, syscall.SIGTERM)
+		_ = syscall.Kill(p.pid, syscall.SIGCONT) // a stopped one can't end
 	}
+}
+
+// alone is a quick answer where there are no others, as after most commands.
+func (s *supervisor) alone() bool {
+	if s.first {
+		return syscall.Kill(-1, 0) == syscall.ESRCH
+	}
+	return anyChild() == syscall.ECHILD
 }
 
 // kill ends everything, and again until nothing is left to kill.
@@ -361,34 +372,34 @@ func (s *supervisor) kill(now int64) {
 	self := syscall.Getpid()
 	list := below(processes(), self)
 	if s.giveUp == 0 {
-		s.giveUp = now + int64(afterKill)
+		s.giveUp = now + afterKill
 		for _, p := range list[:min(len(list), 20)] {
-			note("warn", "killed", "pid", strconv.Itoa(p.pid), "name", p.name, "grace", s.grace.String())
+			note("warn", "killed", "pid", strconv.Itoa(p.pid), "name", p.name, "grace", seconds(s.grace))
 		}
 	}
-	s.deadline = now + int64(again)
+	s.deadline = now + again
 	if s.first {
-		_ = unix.Kill(-1, unix.SIGKILL) // spares only us
+		_ = syscall.Kill(-1, syscall.SIGKILL) // spares only us
 		return
 	}
 	for _, pid := range []int{s.main, s.server.pid} { // without /proc at least these
 		if pid != 0 {
-			_ = unix.Kill(pid, unix.SIGKILL)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 	for _, p := range list {
-		_ = unix.Kill(p.pid, unix.SIGKILL)
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 }
 
-func code(status unix.WaitStatus) int {
+func code(status syscall.WaitStatus) int {
 	if status.Signaled() {
-		return wire.ExitSignal + int(status.Signal())
+		return exitSignal + int(status.Signal())
 	}
 	return status.ExitStatus()
 }
 
-func describe(status unix.WaitStatus) string {
+func describe(status syscall.WaitStatus) string {
 	if status.Signaled() {
 		return "signal " + status.Signal().String()
 	}

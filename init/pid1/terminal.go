@@ -2,8 +2,7 @@ package pid1
 
 import (
 	"syscall"
-
-	"golang.org/x/sys/unix"
+	"unsafe"
 )
 
 // terminal is this process's controlling terminal. The command gets a process
@@ -22,12 +21,12 @@ func openTerminal() *terminal {
 		if _, err := foreground(fd); err != nil {
 			continue
 		}
-		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		own, err := fcntl(fd, syscall.F_DUPFD_CLOEXEC, 3)
 		if err == nil {
 			return &terminal{own, syscall.Getpgrp()}
 		}
 	}
-	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	fd, err := syscall.Open("/dev/tty", syscall.O_RDWR|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return nil
 	}
@@ -37,7 +36,9 @@ func openTerminal() *terminal {
 // foreground asks for the foreground process group; an error means that fd is
 // not the controlling terminal.
 func foreground(fd int) (int, error) {
-	return unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	var group int32
+	err := ioctl(fd, syscall.TIOCGPGRP, unsafe.Pointer(&group))
+	return int(group), err
 }
 
 // ours reports whether our own process group has the terminal.
@@ -49,7 +50,8 @@ func (t *terminal) ours() bool {
 // give puts group in the foreground. The caller blocks SIGTTOU, which would
 // stop it where it is not in the foreground itself (tcsetpgrp(3)).
 func (t *terminal) give(group int) bool {
-	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group) == nil
+	id := int32(group)
+	return ioctl(t.fd, syscall.TIOCSPGRP, unsafe.Pointer(&id)) == nil
 }
 
 // takeBack puts us in the foreground again if group is, or one that is gone: a
@@ -59,7 +61,7 @@ func (t *terminal) takeBack(group int) {
 	if err != nil || now == t.group {
 		return
 	}
-	if now == group || unix.Kill(-now, 0) == unix.ESRCH {
+	if now == group || syscall.Kill(-now, 0) == syscall.ESRCH {
 		t.give(t.group)
 	}
 }
