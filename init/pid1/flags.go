@@ -162,16 +162,102 @@ func (o *options) set(letter byte, value string) (err error) {
 	return err
 }
 
+// parseGrace takes a duration such as 1m30s, a plain number of seconds, or
+// "forever", and returns nanoseconds.
 func parseGrace(text string) (int64, error) {
 	if text == "forever" {
 		return -1, nil
 	}
-	n, err := strconv.ParseFloat(text, 64)
-	return int64(n * 1e9), err
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return int64(n) * 1e9, nil
+	}
+	if d, ok := parseDuration(text); ok {
+		return d, nil
+	}
+	return 0, errors.New("no duration: " + text + " (want 10s, 500ms, 0 or forever)")
 }
+
+// parseDuration takes what time.ParseDuration does of h, m, s and ms, without
+// a sign.
+func parseDuration(text string) (ns int64, ok bool) {
+	for text != "" {
+		number := 0
+		for number < len(text) && (text[number] >= '0' && text[number] <= '9' || text[number] == '.') {
+			number++
+		}
+		end := number
+		for end < len(text) && text[end] >= 'a' && text[end] <= 'z' {
+			end++
+		}
+		scale := 0.0
+		switch text[number:end] {
+		case "h":
+			scale = 3600e9
+		case "m":
+			scale = 60e9
+		case "s":
+			scale = 1e9
+		case "ms":
+			scale = 1e6
+		}
+		value, err := strconv.ParseFloat(text[:number], 64)
+		if err != nil || scale == 0 || value*scale > 1e18 || ns > 1e18 { // 30 years
+			return 0, false
+		}
+		ns += int64(value * scale)
+		text, ok = text[end:], true
+	}
+	return ns, ok
+}
+
+// signalNames are in the order of their numbers, which amd64 and arm64 share
+// (signal(7)).
+var signalNames = [...]string{"HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV",
+	"USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+	"VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS"}
+
+// parseSignal takes a number or a name: 15, TERM, SIGTERM, RTMIN+1, RTMAX-1.
 func parseSignal(text string) (int, error) {
-	n, err := strconv.Atoi(text)
-	return n, err
+	bad := errors.New("no signal: " + text)
+	if n, err := strconv.Atoi(text); err == nil {
+		if n < 1 || n > lastSignal {
+			return 0, bad
+		}
+		return n, nil
+	}
+	upper := []byte(text)
+	for i, c := range upper {
+		if c >= 'a' && c <= 'z' {
+			upper[i] = c - 'a' + 'A'
+		}
+	}
+	name := string(upper)
+	if hasPrefix(name, "SIG") {
+		name = name[len("SIG"):]
+	}
+	for i, s := range signalNames {
+		if s == name {
+			return i + 1, nil
+		}
+	}
+	first := lastSignal
+	switch {
+	case hasPrefix(name, "RTMIN"):
+		first = 34 // as the C library counts
+	case !hasPrefix(name, "RTMAX"):
+		return 0, bad
+	}
+	n := 0
+	if offset := name[len("RTMIN"):]; offset != "" {
+		var err error
+		if n, err = strconv.Atoi(offset); err != nil {
+			return 0, bad
+		}
+	}
+	if n += first; n < 34 || n > lastSignal {
+		return 0, bad
+	}
+	return n, nil
 }
 
 func lookup(env []string, name string) (string, bool) {
