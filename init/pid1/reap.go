@@ -4,27 +4,31 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"unsafe"
 )
 
 // The reaper is one thread asleep in wait4(-1). Nothing else in this process
 // waits for children, so no status can be stolen.
 //
 // Orphans come in storms. After the fourth end in quick succession the reaper
-// lets them gather for two milliseconds and then takes them all: one wake-up
-// for many, and SIGCHLD at its default costs none.
+// lets them gather for two milliseconds and then takes them all, and again until
+// there were none: one wake-up for many, and SIGCHLD at its default costs none.
+// Meanwhile it doesn't tell the Go scheduler that it sleeps: that would keep a
+// thread of the runtime looking after it fifty times in a millisecond.
 type reaper struct {
 	// forking is held from before a fork until its child is in watched, so that
 	// a child that ends at once isn't taken for an orphan.
 	forking sync.Mutex
 	watched [2]int32
 
-	again chan struct{} // there may be children again
+	again  chan struct{} // there may be children again
+	events [3]event      // of one sweep: both watched children, and that none is left
 }
 
 const (
-	gather      = 2e6 // ns
-	storm       = 4   // ends in a row, each within gather of the one before
-	sweepAtMost = 256 // ends, before watched ones among them are reported
+	gather        = 2e6 // ns
+	storm         = 4   // ends in a row, each within gather of the one before
+	reportAtLeast = 256 // ends, before watched ones among them are reported
 )
 
 func newReaper() *reaper { return &reaper{again: make(chan struct{}, 1)} }
@@ -42,43 +46,43 @@ func (r *reaper) wake() {
 func (r *reaper) run() {
 	runtime.LockOSThread()
 	setMask(^uint64(0))
-	events := make([]event, 0, len(r.watched)+1)
 	var last int64
 	row := 0
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, syscall.WUNTRACED, nil)
 		now := monotonic()
-		if now-last < gather {
-			row++
-		} else {
+		if row++; now-last >= gather {
 			row = 0
 		}
-		if row >= storm {
-			pause()
-			now = monotonic()
-		}
 		last = now
-		events = events[:0]
-		for n := 0; ; n++ {
-			if err == syscall.ECHILD {
-				events = append(events, event{})
-				break
-			}
-			if err == nil && pid > 0 {
-				events = r.found(events, pid, status)
-			}
-			if err == nil && pid == 0 || n >= sweepAtMost || len(events) >= len(r.watched) {
-				break
-			}
-			pid, err = syscall.Wait4(-1, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
-		}
-		none := len(events) > 0 && events[len(events)-1].pid == 0
-		report(events)
-		if none {
-			<-r.again
+		for n := r.sweep(pid, status, err); row >= storm && n > 0; {
+			pause()
+			n = r.sweep(waitNoHang())
+			last = monotonic()
 		}
 	}
+}
+
+// sweep takes the ended child that it is given and every other one, and returns
+// how many there were. When no child is left it waits for wake.
+func (r *reaper) sweep(pid int, status syscall.WaitStatus, err error) (n int) {
+	events := r.events[:0]
+	for ; err == nil && pid > 0; pid, status, err = waitNoHang() {
+		n++
+		events = r.found(events, pid, status)
+		if n%reportAtLeast == 0 || len(events) == len(r.watched) {
+			report(events)
+			events = events[:0]
+		}
+	}
+	if err != syscall.ECHILD {
+		report(events)
+		return n
+	}
+	report(append(events, event{}))
+	<-r.again
+	return 0
 }
 
 // found adds the change of a watched child. A process id isn't given out again
@@ -121,7 +125,18 @@ func (r *reaper) fork(start func() (int, error)) (int, error) {
 // descriptors and a poller for it.
 func pause() {
 	t := syscall.Timespec{Nsec: gather}
-	_ = syscall.Nanosleep(&t, nil) // a signal may cut it short
+	syscall.RawSyscall(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0) // a signal may cut it short
+}
+
+// waitNoHang is wait4(2) for any child that has ended or stopped; pid is 0 when
+// none has.
+func waitNoHang() (pid int, status syscall.WaitStatus, err error) {
+	id, _, errno := syscall.RawSyscall6(syscall.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&status)),
+		syscall.WUNTRACED|syscall.WNOHANG, 0, 0, 0)
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	return int(id), status, nil
 }
 
 // monotonic is nanoseconds on a clock that stands still in suspend.
