@@ -40,6 +40,7 @@ test: setup build lint
 bench: setup build
 	$(GO) run ./bench
 	$(GO) run ./bench/vault
+	$(GO) run ./bench/pid1
 
 .PHONY: fuzz
 fuzz:

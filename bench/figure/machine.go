@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Processor names the machine's processors.
@@ -18,6 +19,22 @@ func Processor() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// Kernel is the running kernel's release.
+func Kernel() string {
+	var u syscall.Utsname
+	if err := syscall.Uname(&u); err != nil {
+		return "unknown"
+	}
+	var name []byte
+	for _, c := range u.Release {
+		if c == 0 {
+			break
+		}
+		name = append(name, byte(c))
+	}
+	return string(name)
 }
 
 // Load is the average of the last minute.

@@ -21,7 +21,7 @@ func (t *Table) Times(what string, limit time.Duration, d []time.Duration) {
 	middle, high := Median(d), slices.Sorted(slices.Values(d))[len(d)*9/10]
 	target := ""
 	if limit > 0 {
-		target = verdict(middle <= limit, "≤ "+show(limit))
+		target = Verdict(middle <= limit, "≤ "+show(limit))
 	}
 	*t = append(*t, [5]string{what, target, show(middle), show(high), strconv.Itoa(len(d))})
 }
@@ -31,7 +31,7 @@ func (t *Table) Bytes(what string, limit, n int64) {
 	size := func(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 	target := ""
 	if limit > 0 {
-		target = verdict(n <= limit, "≤ "+size(limit))
+		target = Verdict(n <= limit, "≤ "+size(limit))
 	}
 	*t = append(*t, [5]string{what, target, size(n), "", "1"})
 }
@@ -50,7 +50,8 @@ func (t *Table) Rates(what string, perSecond []float64) {
 // Median is the middle one.
 func Median(d []time.Duration) time.Duration { return slices.Sorted(slices.Values(d))[len(d)/2] }
 
-func verdict(met bool, target string) string {
+// Verdict says whether a target was met.
+func Verdict(met bool, target string) string {
 	if met {
 		return target + ": met"
 	}

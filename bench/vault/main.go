@@ -68,24 +68,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("Machine: %d × %s, %.1f GB; kernel %s. Load average %s before, %s after. %d rounds.\n\n", runtime.NumCPU(), figure.Processor(),
-		float64(figure.Kilobytes("/proc/meminfo", "MemTotal"))/1e9, release(), before, figure.Load(), *rounds)
+		float64(figure.Kilobytes("/proc/meminfo", "MemTotal"))/1e9, figure.Kernel(), before, figure.Load(), *rounds)
 	report(here, inUML, ciphers, kdf, peaks)
 	return nil
-}
-
-func release() string {
-	var u syscall.Utsname
-	if err := syscall.Uname(&u); err != nil {
-		return "unknown"
-	}
-	var name []byte
-	for _, c := range u.Release {
-		if c == 0 {
-			break
-		}
-		name = append(name, byte(c))
-	}
-	return string(name)
 }
 
 // runGuest prints its figures as JSON.
