@@ -29,6 +29,8 @@ var roles = map[string]func() error{
 func main() {
 	args := os.Args[1:]
 	switch {
+	case len(args) > 0 && (args[0] == "run" || args[0] == "pid1"): // with --version
+		args = []string{versionCommand.name}
 	case len(args) == 2 && args[0] == "role":
 		os.Exit(role(args[1]))
 	}

@@ -113,6 +113,63 @@ func TestSignalNames(t *testing.T) {
 	}
 }
 
+// TestVariables sees those of tini and dumb-init do what their flags do.
+func TestVariables(t *testing.T) {
+	for _, c := range []struct{ variable, args, want string }{
+		{"TINI_SUBREAPER=1", "run x", "false false"},
+		{"TINI_KILL_PROCESS_GROUP=", "run x", "true false"},
+		{"TINI_KILL_PROCESS_GROUP=1", "pid1 x", "false false"},
+		{"TINI_VERBOSITY=1", "run x", "false false"},
+		{"TINI_VERBOSITY=3", "run x", "false true"},
+		{"TINI_VERBOSITY=loud", "run x", "TINI_VERBOSITY: no number: loud"},
+		{"DUMB_INIT_DEBUG=1", "run x", "false true"},
+		{"DUMB_INIT_SETSID=0", "run x", "false false"},
+		{"DUMB_INIT_SETSID=1", "run x", "true false"},
+		{"DUMB_INIT_SETSID=1", "run -c x", "false false"},
+		{"DUMB_INIT_SETSID=yes", "run x", "DUMB_INIT_SETSID: want 0 or 1, not yes"},
+		{"TAZPOD_GRACE=soon", "run x", "TAZPOD_GRACE: no duration: soon (want 10s, 500ms, 0 or forever)"},
+	} {
+		o, err := parse(strings.Fields(c.args), []string{c.variable})
+		got := fmt.Sprint(o.group, o.chatty)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s %s = %s; want %s", c.variable, c.args, got, c.want)
+		}
+	}
+}
+
+// TestVerbose sees what -v and -w log.
+func TestVerbose(t *testing.T) {
+	everywhere(t, func(t *testing.T, h how) {
+		r := h.start(t, "run", "-vw", "--", "bash", "-c", `trap 'exit 3' USR1; (true &); echo ready; while :; do sleep 0.05; done`)
+		r.see(`"event":"orphan reaped"`)
+		r.see("ready\n")
+		r.signal(unix.SIGUSR1)
+		r.want(3)
+		r.see(`"event":"signal","number":"10"`)
+		r.see(`"event":"command ended"`)
+	})
+}
+
+// FuzzDuration compares with the standard library, on what both take.
+func FuzzDuration(f *testing.F) {
+	for _, text := range []string{"10s", "1m30s", "500ms", "1.5h", ".5s", "1.s", "", "s", "1", "9223372036s", "99999999999999h", "0.000000001s", "1ns"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := parseDuration(text)
+		want, err := time.ParseDuration(text)
+		if ok && (err != nil || max(got, int64(want))-min(got, int64(want)) > 1000) { // floats round
+			t.Errorf("parseDuration(%q) = %v; want %v, %v", text, time.Duration(got), want, err)
+		}
+		if !ok && err == nil && want > 0 && want < 1e17 && strings.Trim(text, "0123456789.hms") == "" {
+			t.Errorf("parseDuration(%q) fails; want %v", text, want)
+		}
+	})
+}
+
 func TestFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"run sh -c x", "[sh -c x]"},
@@ -128,6 +185,10 @@ func TestFlags(t *testing.T) {
 		{"run -e 256 x", "-e: no exit status: 256"},
 		{"run -r TERM x", "-r: want FROM:TO"},
 		{"run -g", "run: no command"},
+		{"run -svwg -p TERM -e 143 -- x", "[x] group"}, // as tini's
+		{"run -g -c -v -r 15:2 x", "[x]"},              // as dumb-init's
+		{"run --version", "[]"},
+		{"run -l", "-l: the licence is in TazPod's repository, not in its programs"},
 	} {
 		o, err := parse(strings.Fields(c.args), nil)
 		got := fmt.Sprint(o.command)

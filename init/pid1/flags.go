@@ -8,7 +8,10 @@ import (
 type options struct {
 	serve   bool // pid1: also run serve, and the command as the pod's user
 	help    bool
+	version bool // and nothing else
 	group   bool
+	chatty  bool  // log signals, and the command's end
+	warn    bool  // log each orphan that is reaped
 	grace   int64 // ns; below 0: for ever
 	death   int   // signal, 0 for none
 	rewrite [lastSignal + 1]int
@@ -32,26 +35,65 @@ func parse(args, env []string) (options, error) {
 	for i := range o.remap {
 		o.remap[i] = i
 	}
-	if text, ok := lookup(env, envGrace); ok && text != "" {
-		var err error
-		if o.grace, err = parseGrace(text); err != nil {
-			return o, errors.New(envGrace + ": " + err.Error())
-		}
+	err := o.variables()
+	if err == nil {
+		o.command, err = o.flags(args[1:])
 	}
-	rest, err := o.flags(args[1:])
 	if err != nil {
 		return o, err
 	}
-	o.command = rest
-	if !o.serve && len(rest) == 0 && !o.help {
+	if !o.serve && len(o.command) == 0 && !o.help && !o.version {
 		return o, errors.New("run: no command")
 	}
 	return o, nil
 }
 
-var long = map[string]byte{
-	"group": 'g', "subreaper": 's', "help": 'h',
-	"grace": 't', "rewrite": 'r', "remap": 'e', "parent-death-signal": 'p',
+// variables takes those of the environment that say what a flag says. Those of
+// tini and dumb-init count for run, which takes their place.
+func (o *options) variables() error {
+	if text, ok := lookup(o.env, envGrace); ok && text != "" {
+		var err error
+		if o.grace, err = parseGrace(text); err != nil {
+			return errors.New(envGrace + ": " + err.Error())
+		}
+	}
+	if o.serve {
+		return nil
+	}
+	_, o.group = lookup(o.env, "TINI_KILL_PROCESS_GROUP")
+	if text, ok := lookup(o.env, "TINI_VERBOSITY"); ok {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return errors.New("TINI_VERBOSITY: no number: " + text)
+		}
+		o.chatty = n > 1 // 1 is warnings
+	}
+	debug, _ := lookup(o.env, "DUMB_INIT_DEBUG")
+	o.chatty = o.chatty || debug == "1"
+	switch text, _ := lookup(o.env, "DUMB_INIT_SETSID"); text {
+	case "", "0":
+	case "1":
+		o.group = true // what it is for; the command keeps its session, and with it the terminal
+	default:
+		return errors.New("DUMB_INIT_SETSID: want 0 or 1, not " + text)
+	}
+	return nil
+}
+
+// letter is the short form of a long flag, or 0.
+func letter(long string) byte {
+	for _, f := range [...]struct {
+		long  string
+		short byte
+	}{
+		{"group", 'g'}, {"single-child", 'c'}, {"subreaper", 's'}, {"grace", 't'}, {"rewrite", 'r'}, {"remap", 'e'},
+		{"parent-death-signal", 'p'}, {"verbose", 'v'}, {"warn", 'w'}, {"version", 'V'}, {"help", 'h'},
+	} {
+		if f.long == long {
+			return f.short
+		}
+	}
+	return 0
 }
 
 // takesValue lists the flags with a value.
@@ -81,8 +123,8 @@ func (o *options) flags(args []string) (rest []string, err error) {
 		}
 		if name, ok := arg[2:], hasPrefix(arg, "--"); ok {
 			name, attached, has := cut(name, '=')
-			letter, known := long[name]
-			if !known || has && index(takesValue, letter) < 0 {
+			letter := letter(name)
+			if letter == 0 || has && index(takesValue, letter) < 0 {
 				return nil, errors.New("unknown flag " + arg)
 			}
 			value := ""
@@ -119,7 +161,17 @@ func (o *options) set(letter byte, value string) (err error) {
 	switch letter {
 	case 'g':
 		o.group = true
+	case 'c':
+		o.group = false
 	case 's': // always
+	case 'v':
+		o.chatty = true
+	case 'w':
+		o.warn = true
+	case 'l':
+		return errors.New("the licence is in TazPod's repository, not in its programs")
+	case 'V':
+		o.version = true
 	case 'h':
 		o.help = true
 	case 't':

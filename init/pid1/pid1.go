@@ -37,7 +37,15 @@ when it can't be executed).
   -p, --parent-death-signal SIGNAL
                         get SIGNAL when the process that started this one ends
   -s, --subreaper       accepted; adopting orphans needs no flag
+  -c, --single-child    signals go to CMD alone, which needs no flag
+  -v, --verbose         log signals, and how CMD ended
+  -w, --warn            log every orphan that is reaped
+  -V, --version         show the version
   -h, --help            show this
+
+In the place of tini or dumb-init run also takes TINI_KILL_PROCESS_GROUP (-g),
+TINI_VERBOSITY (2: -v), DUMB_INIT_DEBUG=1 (-v) and DUMB_INIT_SETSID=1 (-g);
+TINI_SUBREAPER asks for what is always so.
 `
 
 // arguments are os.Args: os itself would have to be initialised first.
@@ -51,10 +59,18 @@ func arguments() []string
 // that would cost a first process a millisecond and megabytes. It holds as long
 // as this package imports next to nothing; TestStartsAlone checks it.
 func init() {
-	if args := arguments(); len(args) > 1 && (args[1] == "run" || args[1] == "pid1") {
-		syscall.Exit(Main(args[1:]))
+	args := arguments()
+	if len(args) < 2 || args[1] != "run" && args[1] != "pid1" {
+		return
+	}
+	if status := Main(args[1:]); status != toMain {
+		syscall.Exit(status)
 	}
 }
+
+// toMain is a status for what the program's main has to do: the version, which
+// takes packages that aren't initialised here.
+const toMain = -1
 
 // Main runs `pid1` or `run` (args[0]) and returns the exit status. Without CMD
 // the pod runs until SIGTERM or SIGINT and then ends with the status of serve:
@@ -72,6 +88,8 @@ func Main(args []string) int {
 	case o.help:
 		_, _ = syscall.Write(1, []byte(usage)) // nobody is left to be told
 		return exitOK
+	case o.version:
+		return toMain
 	case o.serve && syscall.Geteuid() != 0 && len(o.command) == 0:
 		print2("tazpod: error: pid1 without CMD runs as root, not as uid " + strconv.Itoa(syscall.Geteuid()) + "\n" +
 			"tazpod: hint: leave out --user, or give a CMD: it gets no privileges either way\n")

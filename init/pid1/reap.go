@@ -2,6 +2,7 @@ package pid1
 
 import (
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -21,6 +22,7 @@ type reaper struct {
 	forking sync.Mutex
 	watched [2]int32
 
+	warn   bool          // log every orphan
 	again  chan struct{} // there may be children again
 	events [3]event      // of one sweep: both watched children, and that none is left
 }
@@ -31,7 +33,7 @@ const (
 	reportAtLeast = 256 // ends, before watched ones among them are reported
 )
 
-func newReaper() *reaper { return &reaper{again: make(chan struct{}, 1)} }
+func newReaper(warn bool) *reaper { return &reaper{warn: warn, again: make(chan struct{}, 1)} }
 
 // wake makes the reaper look for children again after it reported that none is
 // left.
@@ -99,6 +101,9 @@ func (r *reaper) found(events []event, pid int, status syscall.WaitStatus) []eve
 			r.watched[i] = 0
 		}
 		return append(events, event{pid: int32(pid), status: uint32(status)})
+	}
+	if r.warn && !status.Stopped() {
+		note("warn", "orphan reaped", "pid", strconv.Itoa(pid), "error", describe(status))
 	}
 	return events
 }

@@ -43,7 +43,7 @@ const again = 10e6 // ns
 
 func supervise(o options) int {
 	runtime.LockOSThread()
-	s := &supervisor{options: o, first: syscall.Getpid() == 1, reaper: newReaper(), terminal: openTerminal()}
+	s := &supervisor{options: o, first: syscall.Getpid() == 1, reaper: newReaper(o.warn), terminal: openTerminal()}
 	spec := commandSpec{argv: o.command, env: o.env, inherited: inherited()}
 	left := inheritedDescriptors()
 	var err error
@@ -199,6 +199,9 @@ func (s *supervisor) changed(pid int, status syscall.WaitStatus) {
 		s.suspend(status.StopSignal())
 	case pid == s.main:
 		s.main, s.status = 0, code(status)
+		if s.chatty {
+			note("info", "command ended", "pid", strconv.Itoa(pid), "error", describe(status))
+		}
 		if s.terminal != nil {
 			s.terminal.takeBack(pid)
 		}
@@ -242,6 +245,9 @@ func (s *supervisor) signalled(e event) {
 		if s.terminal != nil && s.terminal.ours() {
 			s.terminal.give(s.main)
 		}
+	}
+	if s.chatty {
+		note("info", "signal", "number", strconv.Itoa(number), "sender", strconv.Itoa(int(e.pid)), "sent", strconv.Itoa(send))
 	}
 	target := s.main
 	if s.group || send == int(syscall.SIGCONT) {

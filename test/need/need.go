@@ -65,6 +65,16 @@ func Command(t testing.TB, names ...string) {
 	}
 }
 
+// Checkout needs another project's source, at the path that a variable holds.
+func Checkout(t testing.TB, variable, project string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		missing(t, "peers", "this test needs a checkout of "+project+": set "+variable+" to its path")
+	}
+	return path
+}
+
 func missing(t testing.TB, kind, why string) {
 	t.Helper()
 	if slices.Contains(strings.Split(os.Getenv("TAZPOD_REQUIRE"), ","), kind) {
