@@ -29,10 +29,11 @@ type pollFd struct {
 	events, revents int16
 }
 
-// ppoll waits for events without changing the signal mask. A nil timeout is none.
-func ppoll(fds []pollFd, timeout *syscall.Timespec) (int, error) {
-	n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
-		uintptr(unsafe.Pointer(timeout)), 0, 0, 0)
+// ppoll waits for one descriptor's events, meanwhile with only the signals in mask
+// blocked, or with a nil mask the usual ones. A nil timeout is none.
+func ppoll(fd *pollFd, timeout *syscall.Timespec, mask *uint64) (int, error) {
+	n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(fd)), 1,
+		uintptr(unsafe.Pointer(timeout)), uintptr(unsafe.Pointer(mask)), 8, 0)
 	return int(n), failure(errno)
 }
 

@@ -85,7 +85,7 @@ func (c commandSpec) start() (pid int, err error) {
 		defer setMask(setMask(^uint64(0))) // what arrives meanwhile waits for the command
 		return syscall.ForkExec(self, argv, &attr)
 	}
-	defer setMask(setMask(c.inherited.blocked))
+	defer lower(lift(c.inherited.blocked))
 	err = search(c.argv, c.env, func(path string, argv []string) (err error) {
 		if path[0] == '/' {
 			if err := syscall.Access(path, fOK); err == syscall.ENOENT || err == syscall.ENOTDIR {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,6 +46,9 @@ func TestMain(m *testing.M) {
 var helpers = map[string]func(args []string) int{
 	"namespace": namespace,
 	"catch":     catchAll,
+	"count":     count,
+	"full":      fullPipe,
+	"fair":      fair,
 	"block":     blockAndExec,
 }
 
@@ -63,11 +67,13 @@ func namespace(args []string) int {
 
 // catchAll prints every signal that it gets: number, sender's code, value.
 func catchAll([]string) int {
+	runtime.LockOSThread()
 	pipe, err := newEvents()
 	if err != nil {
 		return 98
 	}
 	catch(^uint64(0))
+	shut()
 	fmt.Println("ready")
 	s := supervisor{pipe: pipe}
 	var events [64]event

@@ -80,7 +80,7 @@ func (s *server) fork(r *reaper, unshare uintptr, config string) (int, error) {
 		return 0, err
 	}
 	return r.fork(func() (int, error) {
-		defer setMask(setMask(0))
+		defer lower(lift(0))
 		return syscall.ForkExec(self, []string{"tazpod-init", "role", "serve"}, &syscall.ProcAttr{
 			Dir:   "/",
 			Env:   s.env,

@@ -1,19 +1,29 @@
 package pid1
 
 import (
+	"math/bits"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
 
 // Signals go round os/signal: it has no SIGPROF and no signal 34 (SIGRTMIN),
 // can't tell who sent one, and wakes two goroutines for each. Here a handler of
-// ten instructions writes the kernel's siginfo to a pipe, on which the main
+// a few instructions writes the kernel's siginfo to a pipe, on which the main
 // thread sleeps.
 //
 //	sender ── kill(2) ──► handler (any thread) ── write ──► pipe ── ppoll ──► supervisor
 //	                                      reaper ── write ──►
+//
+// A flood must not fill the pipe, or what comes next would be lost, a SIGTERM
+// too. So signals wait where the kernel keeps them, in the order and number that
+// signal(7) promises: the main thread lets them in in ppoll alone, one at a
+// time, and any other thread that gets one is closed to all by the handler.
 
-const lastSignal = 64
+const (
+	firstQueued = 32 // real-time signals, of which each one sent counts
+	lastSignal  = 64
+)
 
 // event is what the pipe carries: the first 32 bytes of a siginfo (sigaction(2)),
 // or, with signal 0, a child's end that the reaper found.
@@ -35,6 +45,49 @@ var (
 	//lint:ignore U1000 the assembly reads it
 	faultHandler uintptr // the Go runtime's handler
 )
+
+// Shared with the handler.
+var (
+	//lint:ignore U1000 the assembly reads it
+	afterwards uint64 // signals that it blocks on the thread that it interrupted
+	missed     uint64 // signals that found the pipe full
+)
+
+// closed are the signals that wait until the main thread asks for them. The
+// faults of this process itself are not among them: blocked, they would end it
+// without a word.
+const closed = ^uint64(1<<(syscall.SIGILL-1) | 1<<(syscall.SIGBUS-1) | 1<<(syscall.SIGFPE-1) | 1<<(syscall.SIGSEGV-1) | 1<<(syscall.SIGSYS-1))
+
+// shut closes this thread to signals, and each other one from the next that it
+// gets.
+func shut() {
+	afterwards = closed
+	setMask(closed)
+}
+
+// lift sets this thread's mask to what a child shall inherit, until lower is
+// called with lift's result. The handler doesn't change it meanwhile: a flood
+// can fill the pipe, and then real-time signals count once each.
+func lift(mask uint64) (old uint64) {
+	afterwards = 0
+	return setMask(mask)
+}
+
+func lower(old uint64) {
+	setMask(old)
+	afterwards = closed
+}
+
+// takeMissed turns a signal that found the pipe full into an event.
+func takeMissed() (e event, ok bool) {
+	set := atomic.LoadUint64(&missed)
+	if set == 0 {
+		return event{}, false
+	}
+	number := 1 + bits.TrailingZeros64(set)
+	atomic.AndUint64(&missed, ^bit(number))
+	return event{signal: int32(number)}, true
+}
 
 // handlerPC is the handler's address, from the assembly.
 var handlerPC uintptr
@@ -145,7 +198,8 @@ func catchChild(on bool) {
 }
 
 // newEvents makes the pipe. Its write end never blocks: a handler that waits
-// could stop the thread that it waits for. 2,000 events fit.
+// could stop the thread that it waits for. 2,000 events fit, or 256 where the
+// kernel is short of room for pipes.
 func newEvents() (read int, err error) {
 	var p [2]int
 	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {

@@ -30,6 +30,11 @@ type supervisor struct {
 	rest     int64 // monotonic: then the start is over, its memory not needed; 0 after
 	none     bool  // no child is left
 	armed    bool  // SIGCHLD wakes us
+
+	// The kernel hands out the lowest number first: signals that came lately wait
+	// for the others, or a flood of SIGHUP would keep out SIGTERM. Not so real-time
+	// signals, which stand behind and whose order is promised.
+	recent uint64
 }
 
 // afterKill bounds the wait for killed processes: one can be stuck in the kernel.
@@ -77,12 +82,13 @@ func supervise(o options) int {
 	spec.terminal = s.terminal != nil && s.terminal.ours()
 
 	// Signals that the caller ignores stay so until the command has inherited
-	// it. SIGTTOU would stop us when we move or use the terminal.
+	// it. Closed to SIGTTOU, which would stop us when we move or use the terminal,
+	// as to all others.
 	early := ^spec.inherited.ignored
 	catchChild(false)
 	ignore(spec.inherited.ignored)
 	catch(early)
-	setMask(bit(int(syscall.SIGTTOU)))
+	shut()
 	if len(o.command) > 0 {
 		s.main, err = s.reaper.fork(spec.start)
 		if err != nil {
@@ -147,25 +153,50 @@ func (s *supervisor) wait(events []event) int {
 			due = t
 		}
 	}
-	var timeout *syscall.Timespec
-	if due != 0 {
-		t := syscall.NsecToTimespec(max(0, due-monotonic()))
-		timeout = &t
+	if s.recent != 0 && !s.poll(&syscall.Timespec{}, s.recent) {
+		s.recent = 0
 	}
-	fds := [1]pollFd{{fd: int32(s.pipe), events: pollIn}}
-	if n, err := ppoll(fds[:], timeout); n == 0 && err == nil {
-		return 0
+	if s.recent == 0 {
+		var timeout *syscall.Timespec
+		if due != 0 {
+			t := syscall.NsecToTimespec(max(0, due-monotonic()))
+			timeout = &t
+		}
+		if !s.poll(timeout, 0) {
+			return 0
+		}
 	}
-	return s.read(events)
+	n := s.read(events)
+	for _, e := range events[:n] {
+		if e.signal != 0 && e.signal < firstQueued {
+			s.recent |= bit(int(e.signal))
+		}
+	}
+	return n
+}
+
+// poll sleeps until there may be events, and lets one signal in that isn't in
+// blocked. It reports false when the time is over.
+func (s *supervisor) poll(timeout *syscall.Timespec, blocked uint64) bool {
+	n, err := ppoll(&pollFd{fd: int32(s.pipe), events: pollIn}, timeout, &blocked)
+	return n != 0 || err != nil
 }
 
 // read takes the events that are there.
-func (s *supervisor) read(events []event) int {
-	n, err := syscall.Read(s.pipe, unsafe.Slice((*byte)(unsafe.Pointer(&events[0])), len(events)*eventSize))
-	if err != nil {
-		return 0 // EAGAIN: there are none
+func (s *supervisor) read(events []event) (n int) {
+	got, err := syscall.Read(s.pipe, unsafe.Slice((*byte)(unsafe.Pointer(&events[0])), len(events)*eventSize))
+	if err == nil { // EAGAIN: there are none
+		n = got / eventSize
 	}
-	return n / eventSize
+	for n < len(events) {
+		e, ok := takeMissed()
+		if !ok {
+			break
+		}
+		events[n] = e
+		n++
+	}
+	return n
 }
 
 func (s *supervisor) handle(e event) {
@@ -290,7 +321,7 @@ func (s *supervisor) suspend(signal syscall.Signal) {
 		target = 0 // those that the shell started with us
 	}
 	sigaction(int(signal), &action{handler: actionDefault}, nil)
-	old := setMask(0)
+	old := setMask(closed &^ (bit(int(signal)) | bit(int(syscall.SIGCONT))))
 	_ = syscall.Kill(target, signal) // here we sleep until SIGCONT
 	setMask(old)
 	catch(bit(int(signal)))
