@@ -13,6 +13,7 @@ const (
 	oPath = 0x200000 // O_PATH, open(2)
 
 	pollIn     = 1 // poll(2)
+	pollOut    = 4
 	sigSetmask = 2 // sigprocmask(2)
 
 	prSetChildSubreaper  = 36 // prctl(2)

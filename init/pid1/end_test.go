@@ -1,6 +1,8 @@
 package pid1
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +76,53 @@ func TestCommandEndsInTime(t *testing.T) {
 		r.see("ready")
 		r.signal(unix.SIGTERM)
 		r.want(8)
+	})
+}
+
+// TestNobodyReadsTheLog: the end doesn't wait for who should read what was
+// killed.
+func TestNobodyReadsTheLog(t *testing.T) {
+	everywhere(t, func(t *testing.T, h how) {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		defer writer.Close()
+		if err := writer.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		for err == nil { // until it is full
+			_, err = writer.Write(make([]byte, 4096))
+		}
+		r := h.command(t, "run", "--grace=100ms", "bash", "-c", stubborn+forever)
+		r.Stdout, r.Stderr = r.out, writer
+		if err := r.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r.watch()
+		r.see("ready")
+		r.signal(unix.SIGTERM)
+		r.want(128 + 9)
+	})
+	t.Run("terminal", func(t *testing.T) {
+		p := atTerminal(t, how{namespace: true}, "run", "--grace=100ms", "bash", "-c", "trap '' TERM; echo ready; "+forever)
+		p.sees("ready")
+		if _, err := p.master.WriteString(ctrlS); err != nil {
+			t.Fatal(err)
+		}
+		slave, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/2", p.Process.Pid), os.O_WRONLY|unix.O_NOCTTY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer slave.Close()
+		for end := time.Now().Add(patience); writable(int(slave.Fd())); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("Ctrl-S doesn't stop the terminal")
+			}
+		}
+		p.signal(unix.SIGTERM)
+		p.want(128 + 9)
 	})
 }
 

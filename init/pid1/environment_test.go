@@ -113,6 +113,18 @@ func TestSignalNames(t *testing.T) {
 	}
 }
 
+func TestQuote(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{`a "b" \c`, `"a \"b\" \\c"`},
+		{"\x1b[2J\n\x7f", `"\u001b[2J\u000a\u007f"`},
+		{"\xff\u009b", `"\u00ff\u00c2\u009b"`},
+	} {
+		if got := string(quote(nil, c.text)); got != c.want {
+			t.Errorf("quote(%q) = %s; want %s", c.text, got, c.want)
+		}
+	}
+}
+
 // TestVariables sees those of tini and dumb-init do what their flags do.
 func TestVariables(t *testing.T) {
 	for _, c := range []struct{ variable, args, want string }{

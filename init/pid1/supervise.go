@@ -406,26 +406,29 @@ func (s *supervisor) alone() bool {
 
 // kill ends everything, and again until nothing is left to kill.
 func (s *supervisor) kill(now int64) {
-	self := syscall.Getpid()
-	list := below(processes(), self)
-	if s.giveUp == 0 {
+	initial := s.giveUp == 0
+	var list []process
+	if initial || !s.first {
+		list = below(processes(), syscall.Getpid())
+	}
+	if s.first {
+		_ = syscall.Kill(-1, syscall.SIGKILL) // spares only us
+	} else {
+		for _, pid := range []int{s.main, s.server.pid} { // without /proc at least these
+			if pid != 0 {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		for _, p := range list {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	}
+	s.deadline = now + again
+	if initial {
 		s.giveUp = now + afterKill
 		for _, p := range list[:min(len(list), 20)] {
 			note("warn", "killed", "pid", strconv.Itoa(p.pid), "name", p.name, "grace", seconds(s.grace))
 		}
-	}
-	s.deadline = now + again
-	if s.first {
-		_ = syscall.Kill(-1, syscall.SIGKILL) // spares only us
-		return
-	}
-	for _, pid := range []int{s.main, s.server.pid} { // without /proc at least these
-		if pid != 0 {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
-	for _, p := range list {
-		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 }
 

@@ -84,6 +84,7 @@ func (p *typist) sees(answer string) {
 const (
 	ctrlC = "\x03"
 	ctrlD = "\x04"
+	ctrlS = "\x13"
 	ctrlZ = "\x1a"
 )
 
