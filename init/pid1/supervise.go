@@ -46,6 +46,12 @@ const startTakes = 1e9 // ns
 // again is the pause between two rounds of killing descendants that fork.
 const again = 10e6 // ns
 
+// collect is the number of starts of serve after which garbage is collected, of
+// which each leaves some kilobytes. It takes new threads, and where the process
+// table is full the runtime ends the process that can't have one: so seldom, and
+// just after a start that found room.
+const collect = 1024
+
 func supervise(o options) int {
 	runtime.LockOSThread()
 	s := &supervisor{options: o, first: syscall.Getpid() == 1, reaper: newReaper(o.warn), terminal: openTerminal()}
@@ -103,12 +109,14 @@ func supervise(o options) int {
 	spec.dir.close()
 	if o.serve && root() {
 		surviveMemory()
+		setGCPercent(-1) // see collect; without serve nothing is allocated after the start
 		s.server.env = o.env
 		s.server.start(s.reaper)
 	} else if o.serve {
 		note("warn", "serve not started", "error", "the pod runs as uid "+strconv.Itoa(syscall.Geteuid())+"; ghosts need root")
 	}
 	go s.reaper.run()
+	spareThreads()
 	s.rest = monotonic() + startTakes
 	return s.loop()
 }
@@ -131,6 +139,9 @@ func (s *supervisor) loop() int {
 		}
 		if s.server.next != 0 && now >= s.server.next && !s.stopping {
 			s.server.start(s.reaper)
+			if s.server.pid != 0 && s.server.state.Restarts%collect == 0 {
+				runtime.GC()
+			}
 		}
 		if s.deadline != 0 && now >= s.deadline {
 			s.kill(now)
