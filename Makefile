@@ -50,6 +50,10 @@ fuzz:
 crash:
 	TAZPOD_CRASH=long $(GO) test -count=1 -v -timeout 4h -run 'TestCrashes|AtEachCall|TestRealKills' ./init/vault
 
+.PHONY: soak
+soak:
+	TAZPOD_SOAK=long $(GO) test -count=1 -v -timeout 1h -run 'TestSoak|TestFlood|TestNoStatusLost|TestConcurrentCommands' ./init/pid1
+
 .PHONY: clean
 clean:
 	rm -rf bin images/payload/tazpod-init

@@ -155,7 +155,7 @@ func TestVariables(t *testing.T) {
 // TestVerbose sees what -v and -w log.
 func TestVerbose(t *testing.T) {
 	everywhere(t, func(t *testing.T, h how) {
-		r := h.start(t, "run", "-vw", "--", "bash", "-c", `trap 'exit 3' USR1; (true &); echo ready; while :; do sleep 0.05; done`)
+		r := h.start(t, "run", "-vw", "--", "bash", "-c", `trap 'exit 3' USR1; (sleep 0.1 &); echo ready; while :; do sleep 0.05; done`)
 		r.see(`"event":"orphan reaped"`)
 		r.see("ready\n")
 		r.signal(unix.SIGUSR1)

@@ -40,6 +40,10 @@ func TestMain(m *testing.M) {
 	if err := sys.DefaultSignals(); err != nil {
 		panic(err)
 	}
+	// The race detector holds up the end of each process for a second.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -49,6 +53,7 @@ var helpers = map[string]func(args []string) int{
 	"count":     count,
 	"full":      fullPipe,
 	"fair":      fair,
+	"soak":      soaked,
 	"block":     blockAndExec,
 }
 
@@ -61,7 +66,11 @@ func namespace(args []string) int {
 			return 99
 		}
 	}
-	fmt.Fprintln(os.Stderr, syscall.Exec("/proc/self/exe", append([]string{"tazpod-init"}, args...), os.Environ()))
+	path, argv := "/proc/self/exe", append([]string{"tazpod-init"}, args...)
+	if strings.HasPrefix(args[0], "/") {
+		path, argv = args[0], args
+	}
+	fmt.Fprintln(os.Stderr, syscall.Exec(path, argv, os.Environ()))
 	return 99
 }
 
@@ -180,10 +189,13 @@ func (h how) command(t testing.TB, args ...string) *run {
 		path = "/proc/self/exe"
 	}
 	if h.namespace {
+		if h.path != "" {
+			args, path = append([]string{path}, args...), "/proc/self/exe"
+		}
 		args = append([]string{"helper", "namespace"}, args...)
 	}
 	argv := append(append([]string{}, h.wrap...), append([]string{path}, args...)...)
-	if h.wrap != nil && h.path == "" {
+	if h.wrap != nil && (h.namespace || h.path == "") {
 		exe, err := os.Executable()
 		if err != nil {
 			t.Fatal(err)

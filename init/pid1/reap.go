@@ -44,10 +44,11 @@ func (r *reaper) wake() {
 	}
 }
 
-// run reaps for ever. Signals are for the main thread.
+// run reaps for ever, once there is a child. Signals are for the main thread.
 func (r *reaper) run() {
 	runtime.LockOSThread()
 	setMask(^uint64(0))
+	<-r.again
 	var last int64
 	row := 0
 	for {

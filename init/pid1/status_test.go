@@ -3,6 +3,7 @@ package pid1
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -79,7 +80,24 @@ func TestStatusOfPod(t *testing.T) {
 // TestNoStatusLost starts commands that end at once: the reaper must never take
 // one for an orphan.
 func TestNoStatusLost(t *testing.T) {
-	for i := range 100 {
-		how{}.start(t, "run", "sh", "-c", `(:&) ; exit $0`, []string{"0", "1", "77"}[i%3]).want([]int{0, 1, 77}[i%3])
+	for i := range soak(100, 1000) {
+		how{}.start(t, "run", "sh", "-c", `(:&) ; exit $0`, strconv.Itoa(i%256)).want(i % 256)
 	}
+}
+
+// TestConcurrentCommands has a command run 10,000 others, four at a time beside
+// orphans, and miss the status of none.
+func TestConcurrentCommands(t *testing.T) {
+	r := how{namespace: true}.start(t, "run", "bash", "-c", `
+		lane() {
+			for ((i = 0; i < $1; i++)); do
+				(exit $((i % 251))); [ $? = $((i % 251)) ] || { echo "status $i lost"; exit 1; }
+				((i % 50)) || ( : & )
+			done
+		}
+		lanes=()
+		for n in 1 2 3 4; do lane $0 & lanes+=($!); done
+		for pid in "${lanes[@]}"; do wait $pid || exit 1; done
+		exit 44`, strconv.Itoa(soak(2500, 25_000)))
+	r.want(44)
 }

@@ -95,6 +95,9 @@ func supervise(o options) int {
 	ignore(spec.inherited.ignored)
 	catch(early)
 	shut()
+	if o.serve {
+		s.startThreads()
+	}
 	if len(o.command) > 0 {
 		s.main, err = s.reaper.fork(spec.start)
 		if err != nil {
@@ -115,8 +118,9 @@ func supervise(o options) int {
 	} else if o.serve {
 		note("warn", "serve not started", "error", "the pod runs as uid "+strconv.Itoa(syscall.Geteuid())+"; ghosts need root")
 	}
-	go s.reaper.run()
-	spareThreads()
+	if !o.serve {
+		s.startThreads() // later, for what is run this way is to start at once
+	}
 	s.rest = monotonic() + startTakes
 	return s.loop()
 }

@@ -11,12 +11,12 @@ import (
 //go:linkname setGCPercent runtime/debug.setGCPercent
 func setGCPercent(int32) int32
 
-// spareThreads has the Go runtime make at once the threads that it can want
-// while the pod runs, two beside the supervisor's and the reaper's; it keeps
-// them for ever. Were it to make one while the process table is full, it would
-// end this process, and with it the pod. The reaper has been started before and
-// so has a thread of its own.
-func spareThreads() {
+// startThreads starts the reaper, and has the Go runtime make at once the threads
+// that it can want as long as the pod runs, two beside the supervisor's and the
+// reaper's; it keeps them for ever. Were it to make one while the process table
+// is full, it would end this process, and with it the pod.
+func (s *supervisor) startThreads() {
+	go s.reaper.run()
 	procs := min(runtime.NumCPU(), 2)
 	if runtime.GOMAXPROCS(0) > procs {
 		runtime.GOMAXPROCS(procs)

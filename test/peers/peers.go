@@ -35,7 +35,6 @@ var unfit = map[string]string{
 	"cli_test.py::test_verbose_and_single_child":                                          "the same",
 	"cli_test.py::test_rewrite_errors":                                                    "our own words, and status 2",
 	"proxies_signals_test.py::test_default_rewrites_can_be_overriden_with_setsid_enabled": "we stop when CMD has stopped, as a shell's job does, not when we are told to stop: a CMD that catches SIGTSTP decides",
-	"proxies_signals_test.py::test_ignored_signals_are_not_proxied":                       "it looks at the log's words",
 	"shell_background_test.py::test_shell_background_support_setsid":                      "we stop when CMD has stopped",
 	"shell_background_test.py::test_shell_background_support_without_setsid":              "we stop when CMD has stopped",
 	"tty_test.py::test_sighup_sigcont_ignored_if_was_session_leader":                      "it looks at the log's words; CMD has the terminal before it runs, so there is no hand-over's signal to ignore",
