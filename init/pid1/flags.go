@@ -3,6 +3,7 @@ package pid1
 import (
 	"errors"
 	"strconv"
+	"syscall"
 )
 
 type options struct {
@@ -61,7 +62,7 @@ func (o *options) variables() error {
 		return nil
 	}
 	_, o.group = lookup(o.env, "TINI_KILL_PROCESS_GROUP")
-	if text, ok := lookup(o.env, "TINI_VERBOSITY"); ok {
+	if text, ok := lookup(o.env, "TINI_VERBOSITY"); ok && text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
 			return errors.New("TINI_VERBOSITY: no number: " + text)
@@ -291,6 +292,14 @@ func parseSignal(text string) (int, error) {
 		if s == name {
 			return i + 1, nil
 		}
+	}
+	switch name { // their older names
+	case "IOT":
+		return int(syscall.SIGABRT), nil
+	case "CLD":
+		return int(syscall.SIGCHLD), nil
+	case "POLL":
+		return int(syscall.SIGIO), nil
 	}
 	first := lastSignal
 	switch {
