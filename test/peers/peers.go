@@ -8,7 +8,17 @@
 //	TAZPOD_TINI=$PWD/tini TAZPOD_DUMB_INIT=$PWD/dumb-init go test -v ./test/peers
 //
 // What can't apply to us is listed here with the reason. A change that a suite
-// doesn't need any more, and a listed test that passes, are errors.
+// doesn't need any more, and a listed test that passes, are errors. With -args -real
+// the suites run, unchanged, with the tini and dumb-init on the PATH: then all of
+// both has to pass.
+//
+// Of tini (0.19 and fifteen commits) every check of test/run_inner_tests.py passes,
+// with the changes below; test/run_outer_tests.py, for Python 2 and tini's own
+// images, isn't run. Of dumb-init 1.2.5's 182 tests 83 pass. Of the other 99, 87
+// compare its messages word for word, 6 look for processes that outlive the init,
+// and 6 want it to stop while its command runs on. dumb-init's suite doesn't see
+// whether a signal reaches the whole group, since what is left is told to end
+// anyway; tini's does.
 package peers
 
 // change is an edit of a suite's source.
