@@ -70,6 +70,31 @@ func TestLeftOversGetTheirTime(t *testing.T) {
 	})
 }
 
+// TestGraceBegins sees whom SIGTERM sets a limit: run's command only when asked to.
+func TestGraceBegins(t *testing.T) {
+	for _, c := range []struct {
+		args, variable string
+		want           int64 // seconds until everything is killed; 0 for never
+	}{
+		{"run x", "", 0},
+		{"run -t 5 x", "", 5},
+		{"run x", "TAZPOD_GRACE=7", 7},
+		{"run -t forever x", "", 0},
+		{"pid1 x", "", 10},
+	} {
+		o, err := parse(strings.Fields(c.args), []string{c.variable})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := supervisor{options: o, reaper: newReaper(false)}
+		before := monotonic()
+		s.signalled(event{signal: int32(unix.SIGTERM)})
+		if got := (s.deadline - before) / 1e9; s.deadline != 0 && got != c.want || s.deadline == 0 && c.want != 0 {
+			t.Errorf("%s %s: everything is killed after %d s; want %d", c.variable, c.args, got, c.want)
+		}
+	}
+}
+
 func TestCommandEndsInTime(t *testing.T) {
 	everywhere(t, func(t *testing.T, h how) {
 		r := h.start(t, "run", "bash", "-c", `trap 'echo told; exit 8' TERM; echo ready; `+forever)

@@ -210,7 +210,7 @@ func TestFlags(t *testing.T) {
 		{"run -svwg -p TERM -e 143 -- x", "[x] group"}, // as tini's
 		{"run -g -c -v -r 15:2 x", "[x]"},              // as dumb-init's
 		{"run --version", "[]"},
-		{"run -l", "-l: the licence is in TazPod's repository, not in its programs"},
+		{"run -l", "-l: there is no licence text in this program"},
 	} {
 		o, err := parse(strings.Fields(c.args), nil)
 		got := fmt.Sprint(o.command)

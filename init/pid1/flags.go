@@ -14,6 +14,7 @@ type options struct {
 	chatty  bool  // log signals, and the command's end
 	warn    bool  // log each orphan that is reaped
 	grace   int64 // ns; below 0: for ever
+	bounded bool  // the grace period was asked for, and so counts for the command too
 	death   int   // signal, 0 for none
 	rewrite [lastSignal + 1]int
 	remap   [256]int
@@ -57,6 +58,7 @@ func (o *options) variables() error {
 		if o.grace, err = parseGrace(text); err != nil {
 			return errors.New(envGrace + ": " + err.Error())
 		}
+		o.bounded = true
 	}
 	if o.serve {
 		return nil
@@ -170,13 +172,14 @@ func (o *options) set(letter byte, value string) (err error) {
 	case 'w':
 		o.warn = true
 	case 'l':
-		return errors.New("the licence is in TazPod's repository, not in its programs")
+		return errors.New("there is no licence text in this program")
 	case 'V':
 		o.version = true
 	case 'h':
 		o.help = true
 	case 't':
 		o.grace, err = parseGrace(value)
+		o.bounded = true
 	case 'p':
 		o.death, err = parseSignal(value)
 	case 'r':

@@ -30,7 +30,8 @@ with its status (128+n when signal n ended it, 127 when CMD isn't there, 126
 when it can't be executed).
 
   -t, --grace DURATION  time between SIGTERM and SIGKILL for everything that is
-                        left (10s; TAZPOD_GRACE; "0" kills at once, "forever" never)
+                        left (10s; TAZPOD_GRACE; "0" kills at once, "forever" never);
+                        run gives CMD itself no limit unless this is set
   -g, --group           signals go to CMD's whole process group
   -r, --rewrite A:B     hand on signal A as B; B 0 drops it (may be repeated)
   -e, --remap A[:B]     end with status B (0) instead of A (may be repeated)

@@ -104,7 +104,7 @@ func (r *reaper) found(events []event, pid int, status syscall.WaitStatus) []eve
 		return append(events, event{pid: int32(pid), status: uint32(status)})
 	}
 	if r.warn && !status.Stopped() {
-		note("warn", "orphan reaped", "pid", strconv.Itoa(pid), "error", describe(status))
+		note("warn", "orphan reaped", "pid", strconv.Itoa(pid), "status", describe(status))
 	}
 	return events
 }

@@ -246,7 +246,7 @@ func (s *supervisor) changed(pid int, status syscall.WaitStatus) {
 	case pid == s.main:
 		s.main, s.status = 0, code(status)
 		if s.chatty {
-			note("info", "command ended", "pid", strconv.Itoa(pid), "error", describe(status))
+			note("info", "command ended", "pid", strconv.Itoa(pid), "status", describe(status))
 		}
 		if s.terminal != nil {
 			s.terminal.takeBack(pid)
@@ -277,7 +277,8 @@ func (s *supervisor) signalled(e event) {
 	if send == 0 {
 		return
 	}
-	if number == int(syscall.SIGTERM) || number == int(syscall.SIGINT) && s.serve && len(s.command) == 0 {
+	// As tini does, run leaves it to the engine how long a command may take to end.
+	if number == int(syscall.SIGTERM) && (s.serve || s.bounded) || number == int(syscall.SIGINT) && s.serve && len(s.command) == 0 {
 		s.stop()
 	}
 	if s.main == 0 {
