@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/tazzo/tazpod/init/control"
+	"github.com/tazzo/tazpod/init/pid1"
 	"github.com/tazzo/tazpod/init/wire"
 )
 
@@ -67,9 +69,12 @@ var doctorCommand = command{"doctor", "Print every guarantee and whether this ho
 		}
 	}}
 
-var healthcheckCommand = command{"healthcheck", "Succeed if the pod's supervisor answers.", false,
+var healthcheckCommand = command{"healthcheck", "Succeed if the pod's supervisor answers, and isn't one that ends again and again.", false,
 	func(c *kingpin.CmdClause) func([]string) (int, error) {
 		return func([]string) (int, error) {
+			if err := crashLoop(); err != nil {
+				return wire.ExitFailure, err
+			}
 			var status wire.Status
 			if err := ask(wire.RequestStatus, &status); err != nil {
 				return wire.ExitFailure, err
@@ -80,6 +85,21 @@ var healthcheckCommand = command{"healthcheck", "Succeed if the pod's supervisor
 			return wire.ExitOK, nil
 		}
 	}}
+
+// crashLoop returns an error while the supervisor has been started again more
+// than once and not yet run for a minute since.
+func crashLoop() error {
+	var s pid1.State
+	text, err := os.ReadFile(pid1.StateFile)
+	if err != nil || json.Unmarshal(text, &s) != nil {
+		return nil // another first process; whether the supervisor answers says enough
+	}
+	since, err := time.Parse(time.RFC3339, s.Since)
+	if err != nil || s.Restarts < 2 || s.Running && time.Since(since) >= time.Minute {
+		return nil
+	}
+	return &exit{wire.ExitFailure, fmt.Errorf("the pod's supervisor ended %d times, last with: %s", s.Restarts, s.Last), "docker logs POD tells more"}
+}
 
 // ask sends a request and explains a supervisor that can't be reached.
 func ask(request string, reply any) error {

@@ -75,6 +75,7 @@ var stubborn = []struct{ kind, script string }{
 	{"daemon", "(setsid sh -c 'sleep 98765 &' &)"},
 	{"tmux server", "tmux new -d sleep 98765"},
 	{"deaf", "(trap '' {1..31} {34..64}; exec sleep 98765) &"},
+	{"many", "for i in {1..50}; do ((i % 2)) && trap '' TERM HUP; sleep 98765 & done"},
 	// Not in the script's process group: the kernel hangs up an orphaned group
 	// with a stopped member.
 	{"stopped", "setsid bash -c 'kill -STOP $$; exec sleep 98765' &"},
