@@ -63,6 +63,10 @@ func TestSoak(t *testing.T) {
 	}
 	r := how{namespace: true, path: build(t)}.start(t, "run", exe, "helper", "soak", strconv.Itoa(orphans))
 	r.see("ready\n")
+	if err := queue(r.Process.Pid, 41, 0); err != nil { // handed on once all has begun
+		t.Fatal(err)
+	}
+	r.see("begun\n")
 	before := r.holds()
 	began := time.Now()
 	for i := range signals {
@@ -130,6 +134,8 @@ func soaked(args []string) int {
 				if n++; n%portion == 0 {
 					fmt.Println("counted", n)
 				}
+			case 41:
+				fmt.Println("begun")
 			case int32(unix.SIGTERM):
 				return 17
 			}

@@ -95,8 +95,11 @@ func supervise(o options) int {
 	ignore(spec.inherited.ignored)
 	catch(early)
 	shut()
+	if runtime.GOMAXPROCS(0) > 2 {
+		runtime.GOMAXPROCS(2) // the supervisor and the reaper
+	}
 	if o.serve {
-		s.startThreads()
+		spareThreads()
 	}
 	if len(o.command) > 0 {
 		s.main, err = s.reaper.fork(spec.start)
@@ -118,8 +121,9 @@ func supervise(o options) int {
 	} else if o.serve {
 		note("warn", "serve not started", "error", "the pod runs as uid "+strconv.Itoa(syscall.Geteuid())+"; ghosts need root")
 	}
+	go s.reaper.run()
 	if !o.serve {
-		s.startThreads() // later, for what is run this way is to start at once
+		go spareThreads() // later, for what is run this way is to start at once
 	}
 	s.rest = monotonic() + startTakes
 	return s.loop()

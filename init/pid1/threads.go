@@ -2,7 +2,6 @@ package pid1
 
 import (
 	"runtime"
-	"sync/atomic"
 	_ "unsafe" // for linkname
 )
 
@@ -11,26 +10,25 @@ import (
 //go:linkname setGCPercent runtime/debug.setGCPercent
 func setGCPercent(int32) int32
 
-// startThreads starts the reaper, and has the Go runtime make at once the threads
-// that it can want as long as the pod runs, two beside the supervisor's and the
-// reaper's; it keeps them for ever. Were it to make one while the process table
-// is full, it would end this process, and with it the pod.
-func (s *supervisor) startThreads() {
-	go s.reaper.run()
-	procs := min(runtime.NumCPU(), 2)
-	if runtime.GOMAXPROCS(0) > procs {
-		runtime.GOMAXPROCS(procs)
-	}
-	var running atomic.Int32
-	done := make(chan struct{})
-	for range procs {
+// spare is the number of threads to have in reserve: two can run at a time, and
+// one that has just stopped isn't at once ready to be used again.
+const spare = 4
+
+// spareThreads has the Go runtime make the threads that it may want beside the
+// supervisor's and the reaper's; it keeps them for ever. Were it to make one while
+// the process table is full, it would end this process, and with it the pod.
+func spareThreads() {
+	made, over := make(chan struct{}), make(chan struct{})
+	for range spare {
 		go func() {
-			for running.Add(1); int(running.Load()) < procs; { // both at the same time
-			}
-			done <- struct{}{}
+			runtime.LockOSThread() // so that the next one needs another
+			made <- struct{}{}
+			<-over
+			runtime.UnlockOSThread() // or it would end with this function
 		}()
 	}
-	for range procs {
-		<-done
+	for range spare {
+		<-made
 	}
+	close(over)
 }
