@@ -102,9 +102,10 @@ func TestCommandWithoutRoom(t *testing.T) {
 // TestForkBomb ends a command whose descendants fork, deaf to SIGTERM, as fast
 // as a full process table lets them.
 func TestForkBomb(t *testing.T) {
+	built := build(t)
 	everywhere(t, func(t *testing.T, h how) {
 		c := newTable(t, "150")
-		h.wrap = c.wrap()
+		h.wrap, h.path = c.wrap(), built
 		r := h.start(t, "run", "--grace=200ms", "bash", "-c", `
 			trap '' TERM; echo ready
 			bomb() { while :; do bomb & bomb & done; }

@@ -95,12 +95,8 @@ func supervise(o options) int {
 	ignore(spec.inherited.ignored)
 	catch(early)
 	shut()
-	if runtime.GOMAXPROCS(0) > 2 {
-		runtime.GOMAXPROCS(2) // the supervisor and the reaper
-	}
-	if o.serve {
-		spareThreads()
-	}
+	go s.reaper.run()
+	spareThreads(o.serve)
 	if len(o.command) > 0 {
 		s.main, err = s.reaper.fork(spec.start)
 		if err != nil {
@@ -120,10 +116,6 @@ func supervise(o options) int {
 		s.server.start(s.reaper)
 	} else if o.serve {
 		note("warn", "serve not started", "error", "the pod runs as uid "+strconv.Itoa(syscall.Geteuid())+"; ghosts need root")
-	}
-	go s.reaper.run()
-	if !o.serve {
-		go spareThreads() // later, for what is run this way is to start at once
 	}
 	s.rest = monotonic() + startTakes
 	return s.loop()
