@@ -12,6 +12,9 @@ const (
 	xOK   = 1
 	oPath = 0x200000 // O_PATH, open(2)
 
+	futexWaitPrivate = 0x80 // futex(2)
+	futexWakePrivate = 0x81
+
 	pollIn     = 1 // poll(2)
 	pollOut    = 4
 	sigSetmask = 2 // sigprocmask(2)
@@ -36,6 +39,16 @@ func ppoll(fd *pollFd, timeout *syscall.Timespec, mask *uint64) (int, error) {
 	n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(fd)), 1,
 		uintptr(unsafe.Pointer(timeout)), uintptr(unsafe.Pointer(mask)), 8, 0)
 	return int(n), failure(errno)
+}
+
+// futexWait sleeps while *p is value; it can wake up without a reason.
+func futexWait(p *uint32, value uint32) {
+	syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(p)), futexWaitPrivate, uintptr(value), 0, 0, 0)
+}
+
+// futexWake wakes who sleeps on p.
+func futexWake(p *uint32) {
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(p)), futexWakePrivate, 1, 0, 0, 0)
 }
 
 func prctl(option int, a uintptr) error {

@@ -86,7 +86,7 @@ func TestGraceBegins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := supervisor{options: o, reaper: newReaper(false)}
+		s := supervisor{options: o, reaper: &reaper{}}
 		before := monotonic()
 		s.signalled(event{signal: int32(unix.SIGTERM)})
 		if got := (s.deadline - before) / 1e9; s.deadline != 0 && got != c.want || s.deadline == 0 && c.want != 0 {

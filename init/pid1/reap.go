@@ -3,7 +3,7 @@ package pid1
 import (
 	"runtime"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -15,16 +15,18 @@ import (
 // lets them gather for two milliseconds and then takes them all, and again until
 // there were none: one wake-up for many, and SIGCHLD at its default costs none.
 // Meanwhile it doesn't tell the Go scheduler that it sleeps: that would keep a
-// thread of the runtime looking after it fifty times in a millisecond.
+// thread of the runtime looking after it fifty times in a millisecond. Nor do
+// reaper and supervisor wait for each other by what Go has for that, which could
+// want another thread to run the one that is woken (see spareThreads).
 type reaper struct {
-	// forking is held from before a fork until its child is in watched, so that
-	// a child that ends at once isn't taken for an orphan.
-	forking sync.Mutex
+	// forking is 1 from before a fork until its child is in watched, so that a
+	// child that ends at once isn't taken for an orphan.
+	forking atomic.Uint32
 	watched [2]int32
 
-	warn   bool          // log every orphan
-	again  chan struct{} // there may be children again
-	events [3]event      // of one sweep: both watched children, and that none is left
+	warn   bool     // log every orphan
+	again  uint32   // a futex: 1 when there may be children again
+	events [3]event // of one sweep: both watched children, and that none is left
 }
 
 const (
@@ -33,22 +35,33 @@ const (
 	reportAtLeast = 256 // ends, before watched ones among them are reported
 )
 
-func newReaper(warn bool) *reaper { return &reaper{warn: warn, again: make(chan struct{}, 1)} }
-
 // wake makes the reaper look for children again after it reported that none is
 // left.
 func (r *reaper) wake() {
-	select {
-	case r.again <- struct{}{}:
-	default:
+	atomic.StoreUint32(&r.again, 1)
+	futexWake(&r.again)
+}
+
+// sleep waits for wake.
+func (r *reaper) sleep() {
+	for !atomic.CompareAndSwapUint32(&r.again, 1, 0) {
+		futexWait(&r.again, 0)
 	}
 }
+
+func (r *reaper) lock() {
+	for !r.forking.CompareAndSwap(0, 1) {
+		pause()
+	}
+}
+
+func (r *reaper) unlock() { r.forking.Store(0) }
 
 // run reaps for ever, once there is a child. Signals are for the main thread.
 func (r *reaper) run() {
 	runtime.LockOSThread()
 	setMask(^uint64(0))
-	<-r.again
+	r.sleep()
 	var last int64
 	row := 0
 	for {
@@ -84,7 +97,7 @@ func (r *reaper) sweep(pid int, status syscall.WaitStatus, err error) (n int) {
 		return n
 	}
 	report(append(events, event{}))
-	<-r.again
+	r.sleep()
 	return 0
 }
 
@@ -92,8 +105,8 @@ func (r *reaper) sweep(pid int, status syscall.WaitStatus, err error) (n int) {
 // before all others were, so the supervisor may signal it until it has read
 // this event.
 func (r *reaper) found(events []event, pid int, status syscall.WaitStatus) []event {
-	r.forking.Lock()
-	defer r.forking.Unlock()
+	r.lock()
+	defer r.unlock()
 	for i, w := range r.watched {
 		if w != int32(pid) {
 			continue
@@ -111,8 +124,8 @@ func (r *reaper) found(events []event, pid int, status syscall.WaitStatus) []eve
 
 // fork runs start and watches the child that it returns.
 func (r *reaper) fork(start func() (int, error)) (int, error) {
-	r.forking.Lock()
-	defer r.forking.Unlock()
+	r.lock()
+	defer r.unlock()
 	pid, err := start()
 	if err != nil {
 		return 0, err

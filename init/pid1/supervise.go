@@ -54,7 +54,7 @@ const collect = 1024
 
 func supervise(o options) int {
 	runtime.LockOSThread()
-	s := &supervisor{options: o, first: syscall.Getpid() == 1, reaper: newReaper(o.warn), terminal: openTerminal()}
+	s := &supervisor{options: o, first: syscall.Getpid() == 1, reaper: &reaper{warn: o.warn}, terminal: openTerminal()}
 	spec := commandSpec{argv: o.command, env: o.env, inherited: inherited()}
 	left := inheritedDescriptors()
 	var err error
