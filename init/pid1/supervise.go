@@ -37,14 +37,8 @@ type supervisor struct {
 	recent uint64
 }
 
-// afterKill bounds the wait for killed processes: one can be stuck in the kernel.
-const afterKill = 2e9 // ns
-
 // startTakes is when a command that was to end at once has ended.
 const startTakes = 1e9 // ns
-
-// again is the pause between two rounds of killing descendants that fork.
-const again = 10e6 // ns
 
 // collect is the number of starts of serve after which garbage is collected, of
 // which each leaves some kilobytes. It takes new threads, and where the process
@@ -97,6 +91,9 @@ func supervise(o options) int {
 	shut()
 	go s.reaper.run()
 	spareThreads(o.serve)
+	if !o.chatty && !o.warn {
+		setGCPercent(-1) // what isn't for logs is little; see collect
+	}
 	if len(o.command) > 0 {
 		s.main, err = s.reaper.fork(spec.start)
 		if err != nil {
@@ -111,7 +108,6 @@ func supervise(o options) int {
 	spec.dir.close()
 	if o.serve && root() {
 		surviveMemory()
-		setGCPercent(-1) // see collect; without serve nothing is allocated after the start
 		s.server.env = o.env
 		s.server.start(s.reaper)
 	} else if o.serve {
@@ -348,112 +344,4 @@ func (s *supervisor) suspend(signal syscall.Signal) {
 		s.stopped = false
 		_ = syscall.Kill(-s.main, syscall.SIGCONT)
 	}
-}
-
-// stop begins the end; the grace period counts from here.
-func (s *supervisor) stop() {
-	if s.stopping {
-		return
-	}
-	s.stopping = true
-	s.none = false // it may be old news: ask the reaper
-	s.reaper.wake()
-	if s.grace >= 0 {
-		s.deadline = monotonic() + max(1, s.grace)
-	}
-	if s.server.pid != 0 {
-		_ = syscall.Kill(s.server.pid, syscall.SIGTERM)
-	}
-	if s.main != 0 && s.stopped {
-		_ = syscall.Kill(-s.main, syscall.SIGCONT)
-	}
-}
-
-// others are the processes that the end is for: all but ours, the command's
-// own, and those of serve, which ends them in its order.
-func (s *supervisor) others() []process {
-	list := processes()
-	roots := []int{syscall.Getpid()}
-	if s.first {
-		roots = append(roots, 0) // also those of `docker exec`
-	}
-	ours := map[int]bool{syscall.Getpid(): true, s.main: true}
-	if s.server.pid != 0 {
-		ours[s.server.pid] = true
-		for _, p := range below(list, s.server.pid) {
-			ours[p.pid] = true
-		}
-	}
-	var found []process
-	for _, p := range below(list, roots...) {
-		if !ours[p.pid] {
-			found = append(found, p)
-		}
-	}
-	return found
-}
-
-// tellOthers asks what the command has left behind to end.
-func (s *supervisor) tellOthers() {
-	if s.told {
-		return
-	}
-	s.told = true
-	if s.alone() {
-		return
-	}
-	for _, p := range s.others() {
-		_ = syscall.Kill(p.pid, syscall.SIGTERM)
-		_ = syscall.Kill(p.pid, syscall.SIGCONT) // a stopped one can't end
-	}
-}
-
-// alone is a quick answer where there are no others, as after most commands.
-func (s *supervisor) alone() bool {
-	if s.first {
-		return syscall.Kill(-1, 0) == syscall.ESRCH
-	}
-	return anyChild() == syscall.ECHILD
-}
-
-// kill ends everything, and again until nothing is left to kill.
-func (s *supervisor) kill(now int64) {
-	initial := s.giveUp == 0
-	var list []process
-	if initial || !s.first {
-		list = below(processes(), syscall.Getpid())
-	}
-	if s.first {
-		_ = syscall.Kill(-1, syscall.SIGKILL) // spares only us
-	} else {
-		for _, pid := range []int{s.main, s.server.pid} { // without /proc at least these
-			if pid != 0 {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-			}
-		}
-		for _, p := range list {
-			_ = syscall.Kill(p.pid, syscall.SIGKILL)
-		}
-	}
-	s.deadline = now + again
-	if initial {
-		s.giveUp = now + afterKill
-		for _, p := range list[:min(len(list), 20)] {
-			note("warn", "killed", "pid", strconv.Itoa(p.pid), "name", p.name, "grace", seconds(s.grace))
-		}
-	}
-}
-
-func code(status syscall.WaitStatus) int {
-	if status.Signaled() {
-		return exitSignal + int(status.Signal())
-	}
-	return status.ExitStatus()
-}
-
-func describe(status syscall.WaitStatus) string {
-	if status.Signaled() {
-		return "signal " + status.Signal().String()
-	}
-	return "exit status " + strconv.Itoa(status.ExitStatus())
 }
