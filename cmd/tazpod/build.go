@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -11,12 +13,15 @@ import (
 	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/image"
 	"github.com/tazzo/tazpod/launcher/project"
+	"github.com/tazzo/tazpod/launcher/term"
+	"github.com/tazzo/tazpod/launcher/tree"
 )
 
 var buildCommand = command{"build", "Build an image, and those that it stands on, as far as they are missing or old.", false, false,
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
 		name := imageArg(c)
 		noCache := c.Flag("no-cache", "Build every step again.").Bool()
+		pull := c.Flag("pull", "Bring the newest of the images of others that these start from.").Bool()
 		yes := trustFlag(c)
 		verbose := c.Flag("verbose", "Show all that the steps write.").Short('v').Bool()
 		return func(c *call) (int, error) {
@@ -32,7 +37,7 @@ var buildCommand = command{"build", "Build an image, and those that it stands on
 			if err != nil {
 				return 0, err
 			}
-			b.NoCache = *noCache
+			b.NoCache, b.Pull = *noCache, *pull
 			var tag, id string
 			if config == nil {
 				tag = image.Tag(*name)
@@ -47,3 +52,37 @@ var buildCommand = command{"build", "Build an image, and those that it stands on
 			return wire.ExitOK, err
 		}
 	}}
+
+// builder makes images with what the project and this machine say.
+func builder(e *engine.Engine, config *project.Config, verbose bool) (*image.Builder, error) {
+	b := &image.Builder{Engine: e.Images(), Env: os.Getenv, Progress: &image.Progress{W: os.Stderr, Verbose: verbose}}
+	if t, ok := term.From(os.Stderr); ok {
+		b.Progress.Width = func() int { return t.Size().Columns }
+	}
+	var settings project.Build
+	var in *tree.Tree
+	var err error
+	if config == nil {
+		settings, err = project.UserBuild(os.Getenv)
+	} else if settings = config.Build; settings.TheirCA {
+		in, err = tree.Open(config.Dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		defer in.Close()
+	}
+	known, err := image.Args()
+	if err != nil {
+		return nil, err
+	}
+	for name := range settings.Args {
+		if !slices.Contains(known, name) {
+			return nil, &exit{wire.ExitUsage, fmt.Errorf("build.args: no image has the argument %q", name), "there are " + strings.Join(known, ", ")}
+		}
+	}
+	b.Args = settings.Args
+	b.Certificates, err = image.Certificates(in, settings.CACertificates)
+	return b, err
+}

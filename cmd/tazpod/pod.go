@@ -10,7 +10,6 @@ import (
 	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/image"
 	"github.com/tazzo/tazpod/launcher/project"
-	"github.com/tazzo/tazpod/launcher/term"
 	"github.com/tazzo/tazpod/launcher/tree"
 )
 
@@ -71,28 +70,6 @@ func (p *place) running() (*engine.Pod, error) {
 		err = &exit{0, fmt.Errorf("the pod %s is not running (%s)", pod.Name, pod.State), "tazpod up starts it"}
 	}
 	return pod, err
-}
-
-// builder makes images with what the project and this machine say.
-func builder(e *engine.Engine, config *project.Config, verbose bool) (*image.Builder, error) {
-	b := &image.Builder{Engine: e.Images(), Env: os.Getenv, Progress: &image.Progress{W: os.Stderr, Verbose: verbose}}
-	if t, ok := term.From(os.Stderr); ok {
-		b.Progress.Width = func() int { return t.Size().Columns }
-	}
-	var paths []string
-	var in *tree.Tree
-	var err error
-	if config != nil {
-		paths = config.Build.CACertificates
-		if config.Build.TheirCA {
-			if in, err = tree.Open(config.Dir); err != nil {
-				return nil, err
-			}
-			defer in.Close()
-		}
-	}
-	b.Certificates, err = image.Certificates(in, paths)
-	return b, err
 }
 
 // image makes sure that the image is there: the named one, else what the

@@ -22,6 +22,7 @@ type Progress struct {
 	Now     func() time.Time // time.Now if nil
 
 	mu      sync.Mutex
+	done    string // what is said at the end
 	tag     string
 	step    string
 	began   time.Time
@@ -41,18 +42,22 @@ type event struct {
 
 var stepLine = regexp.MustCompile(`^Step (\d+/\d+) : (.*)`)
 
-func (p *Progress) begin(tag string) {
+const spin = 100 * time.Millisecond
+
+var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+
+func (p *Progress) begin(doing, done, tag string) {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
-	p.tag, p.step, p.tail, p.partial = tag, "", nil, ""
+	p.done, p.tag, p.step, p.tail, p.partial = done, tag, "", nil, ""
 	p.began, p.stop = p.Now(), make(chan struct{})
-	p.show("building " + tag)
+	p.show(doing + " " + tag)
 	if p.Width == nil || p.Verbose {
 		return
 	}
 	p.stopped.Go(func() {
-		ticker := time.NewTicker(time.Second)
+		ticker := time.NewTicker(spin)
 		defer ticker.Stop()
 		for {
 			select {
@@ -101,7 +106,7 @@ func (p *Progress) take(e event) {
 		if step := stepLine.FindStringSubmatch(line); step != nil {
 			p.step = "step " + step[1] + ": " + strings.Join(strings.Fields(step[2]), " ")
 			p.tail = nil
-			p.show(p.tag + ", " + p.step)
+			p.show(p.state())
 			continue
 		}
 		if p.tail = append(p.tail, line); len(p.tail) > tailLines {
@@ -124,11 +129,16 @@ func (p *Progress) show(text string) {
 
 // redraw writes the one line of a terminal anew.
 func (p *Progress) redraw() {
-	text := fmt.Sprintf("tazpod: %s, %s", p.tag, p.elapsed())
+	turn := spinner[p.Now().Sub(p.began)/spin%time.Duration(len(spinner))]
+	fmt.Fprint(p.W, "\r\x1b[K"+cut(string(turn)+" tazpod: "+p.state(), p.Width()-1))
+}
+
+func (p *Progress) state() string {
+	text := p.tag + ", " + p.elapsed().String()
 	if p.step != "" {
 		text += ", " + p.step
 	}
-	fmt.Fprint(p.W, "\r\x1b[K"+cut(text, p.Width()-1))
+	return text
 }
 
 func (p *Progress) elapsed() time.Duration { return p.Now().Sub(p.began).Round(time.Second) }
@@ -141,11 +151,11 @@ func (p *Progress) end(err error) {
 		fmt.Fprint(p.W, "\r\x1b[K")
 	}
 	if err == nil {
-		fmt.Fprintf(p.W, "tazpod: built %s in %s\n", p.tag, p.elapsed())
+		fmt.Fprintf(p.W, "tazpod: %s %s in %s\n", p.done, p.tag, p.elapsed())
 		return
 	}
 	if p.step != "" {
-		fmt.Fprintln(p.W, "tazpod: "+cut(p.tag+", "+p.step, 160))
+		fmt.Fprintln(p.W, "tazpod: "+cut(p.state(), 160))
 	}
 	if !p.Verbose {
 		for _, line := range p.tail {

@@ -26,37 +26,37 @@ func TestProgress(t *testing.T) {
 		err          string
 	}{
 		{"a line a step", answer, false, nil, `tazpod: building tazpod/base
-tazpod: tazpod/base, step 1/2: FROM debian:trixie-slim
-tazpod: tazpod/base, step 2/2: RUN apt-get update && apt-get install x
+tazpod: tazpod/base, 0s, step 1/2: FROM debian:trixie-slim
+tazpod: tazpod/base, 0s, step 2/2: RUN apt-get update && apt-get install x
 tazpod: built tazpod/base in 3s
 `, ""},
 		{"everything", answer, true, nil, `tazpod: building tazpod/base
-tazpod: tazpod/base, step 1/2: FROM debian:trixie-slim
+tazpod: tazpod/base, 0s, step 1/2: FROM debian:trixie-slim
  ---> 9f5c7601e4ce
-tazpod: tazpod/base, step 2/2: RUN apt-get update && apt-get install x
+tazpod: tazpod/base, 0s, step 2/2: RUN apt-get update && apt-get install x
 Get:1 http://deb.debian.org
  100%
 tazpod: built tazpod/base in 3s
 `, ""},
-		{"one line on a terminal", answer, false, func() int { return 36 }, "\r\x1b[Ktazpod: tazpod/base, 0s" +
-			"\r\x1b[Ktazpod: tazpod/base, 0s, step 1/2:…\r\x1b[Ktazpod: tazpod/base, 0s, step 2/2:…\r\x1b[Ktazpod: built tazpod/base in 3s\n", ""},
+		{"one line on a terminal", answer, false, func() int { return 38 }, "\r\x1b[K⠋ tazpod: tazpod/base, 0s" +
+			"\r\x1b[K⠋ tazpod: tazpod/base, 0s, step 1/2:…\r\x1b[K⠋ tazpod: tazpod/base, 0s, step 2/2:…\r\x1b[Ktazpod: built tazpod/base in 3s\n", ""},
 		{"a failing step", answer + `{"errorDetail":{"code":100},"error":"The command '/bin/sh' returned: 100"}`, false, nil, `tazpod: building tazpod/base
-tazpod: tazpod/base, step 1/2: FROM debian:trixie-slim
-tazpod: tazpod/base, step 2/2: RUN apt-get update && apt-get install x
-tazpod: tazpod/base, step 2/2: RUN apt-get update && apt-get install x
+tazpod: tazpod/base, 0s, step 1/2: FROM debian:trixie-slim
+tazpod: tazpod/base, 0s, step 2/2: RUN apt-get update && apt-get install x
+tazpod: tazpod/base, 3s, step 2/2: RUN apt-get update && apt-get install x
   | Get:1 http://deb.debian.org
   |  100%
 `, "The command '/bin/sh' returned: 100"},
 		{"an engine that dies", `{"stream":"Step 1/1 : FROM x\n"}{"str`, false, nil, `tazpod: building tazpod/base
-tazpod: tazpod/base, step 1/1: FROM x
-tazpod: tazpod/base, step 1/1: FROM x
+tazpod: tazpod/base, 0s, step 1/1: FROM x
+tazpod: tazpod/base, 3s, step 1/1: FROM x
 `, "the engine broke off: unexpected EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
 			now := clock
 			p := &Progress{W: &out, Width: c.width, Verbose: c.verbose, Now: func() time.Time { return now }}
-			p.begin("tazpod/base")
+			p.begin("building", "built", "tazpod/base")
 			err := p.follow(strings.NewReader(c.answer))
 			now = now.Add(3 * time.Second)
 			p.end(err)
@@ -76,7 +76,7 @@ func FuzzProgress(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var out strings.Builder
 		p := &Progress{W: &out, Verbose: true}
-		p.begin("x")
+		p.begin("building", "built", "x")
 		err := p.follow(strings.NewReader(string(data)))
 		p.end(err)
 		if strings.ContainsAny(out.String(), "\x1b\x07\r\b") {

@@ -60,18 +60,8 @@ func (r *Recipe) Close() error { return r.files.Close() }
 // looking for changes in the whole context would take too long for every run.
 func (b *Builder) EnsureProject(ctx context.Context, r *Recipe, again bool) (id string, err error) {
 	// The directory too: another project could take the tag, and this text.
-	parts := [][]byte{r.Text, []byte(r.Dir), []byte(r.Context)}
-	for _, ref := range bases(r.Text) {
-		if Ours(ref) {
-			below, err := b.Ensure(ctx, ref)
-			if err != nil {
-				return "", err
-			}
-			parts = append(parts, []byte(below))
-		}
-	}
-	hash := sum(parts...)
-	if id, found, err := b.inspect(ctx, r.Tag); err != nil || found == hash && !again && !b.NoCache {
+	of := &recipe{tag: r.Tag, file: filepath.ToSlash(r.inside), dockerfile: r.Text, parts: [][]byte{r.Text, []byte(r.Dir), []byte(r.Context)}}
+	if id, err = b.current(ctx, of); err != nil || id != "" && !again && !b.NoCache {
 		return id, err
 	}
 	vault, err := filepath.Rel(r.Context, r.Vault)
@@ -85,5 +75,5 @@ func (b *Builder) EnsureProject(ctx context.Context, r *Recipe, again bool) (id 
 	in, out := io.Pipe()
 	go func() { out.CloseWithError(packProject(out, r.files, r.inside, r.Text, skip)) }()
 	defer in.Close()
-	return b.build(ctx, r.Tag, filepath.ToSlash(r.inside), hash, in, r.Text)
+	return b.build(ctx, of, in)
 }

@@ -56,10 +56,11 @@ type Ghost struct {
 
 // Build says how the project's image is made.
 type Build struct {
-	Dockerfile     string   // relative to the project; empty for the images that come with tazpod
-	Context        string   // directory, relative to the project
-	CACertificates []string // files; nil for those the host itself added
-	TheirCA        bool     // the project's file says so, and they are relative to the project
+	Dockerfile     string            // relative to the project; empty for the images that come with tazpod
+	Context        string            // directory, relative to the project
+	CACertificates []string          // files; nil for those the host itself added
+	TheirCA        bool              // the project's file says so, and they are relative to the project
+	Args           map[string]string // build arguments of the images that come with tazpod
 }
 
 const defaultVaultSize = 256 << 20 // bytes
@@ -113,6 +114,17 @@ func Load(dir string, flags Overrides, env func(string) string) (*Config, error)
 		return nil, err
 	}
 	return c, nil
+}
+
+// UserBuild is what the user's own file says of builds, for those outside of any
+// project.
+func UserBuild(env func(string) string) (Build, error) {
+	c := &Config{Vault: Vault{Path: wire.VaultDir, Size: defaultVaultSize}}
+	user, err := readUser(env)
+	if err == nil {
+		err = user.apply(c)
+	}
+	return c.Build, err
 }
 
 // Pod is the part of the configuration that goes into the pod.

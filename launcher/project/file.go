@@ -38,6 +38,7 @@ type file struct {
 		Dockerfile     *string   `yaml:"dockerfile"`
 		Context        *string   `yaml:"context"`
 		CACertificates *[]string `yaml:"ca_certificates"`
+		Args           []string  `yaml:"args"`
 	} `yaml:"build"`
 	Network *string  `yaml:"network"`
 	Ports   []string `yaml:"ports"`
@@ -141,6 +142,16 @@ func (f *file) apply(c *Config) error {
 	}
 	if f.Build.CACertificates != nil {
 		c.Build.CACertificates, c.Build.TheirCA = f.certificates(), !f.user
+	}
+	for _, arg := range f.Build.Args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok || name == "" {
+			return wrap("build.args", fmt.Errorf("%q is not NAME=VALUE", arg))
+		}
+		if c.Build.Args == nil {
+			c.Build.Args = map[string]string{}
+		}
+		c.Build.Args[name] = value
 	}
 	c.Ports = append(c.Ports, f.Ports...)
 	if f.User != nil && *f.User != "tazpod" {

@@ -261,6 +261,9 @@ func TestProjectMayOnlyTighten(t *testing.T) {
 		{"", "features: {ghost_mode: false}", true},
 		{"", "build: {ca_certificates: [/etc/evil.crt]}", true},
 		{"", "build: {ca_certificates: [ca.crt]}", false},
+		{"", "build: {args: [K9S=none]}", true},
+		{"build: {args: [K9S=none]}", "", false},
+		{"build: {args: [K9S]}", "", true},
 	} {
 		home := t.TempDir()
 		put(t, filepath.Join(home, ".config/tazpod/config.yaml"), c.user)

@@ -47,6 +47,9 @@ func (f *file) mayOnlyTighten(user *file) error {
 	if own := user.Ghost.History; own != nil && *own == "ram" && f.Ghost.History != nil && *f.Ghost.History != *own {
 		return refuse("ghost.history", *f.Ghost.History, "keeps what your own file doesn't")
 	}
+	if len(f.Build.Args) > 0 {
+		return refuse("build.args", f.Build.Args[0], "changes images that all projects share")
+	}
 	if f.Build.CACertificates != nil {
 		for _, p := range *f.Build.CACertificates {
 			if !filepath.IsLocal(p) {
