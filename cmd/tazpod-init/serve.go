@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/rs/zerolog"
@@ -35,6 +38,9 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	if config.Bridges, err = withImages(config.Bridges, wire.ImageBridges); err != nil {
+		return err
+	}
 	os.Clearenv()
 	started, err := startedHow()
 	if err != nil {
@@ -60,6 +66,32 @@ func podConfig(text string) (wire.Pod, error) {
 		return config, fmt.Errorf("%s: %w", wire.EnvPod, err)
 	}
 	return config, nil
+}
+
+// withImages adds the bridges that the image itself wants, one a line in the files
+// of dir, to the pod's.
+func withImages(bridges []string, dir string) ([]string, error) {
+	files, err := filepath.Glob(dir + "/*") // without the directory there are none
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimSpace(line)
+			if line == "" || strings.HasPrefix(line, "#") || slices.Contains(bridges, line) {
+				continue
+			}
+			if err := wire.CheckHome([]string{line}, nil); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			bridges = append(bridges, line)
+		}
+	}
+	return bridges, nil
 }
 
 // started is what the pod's first process says about the mount namespace that

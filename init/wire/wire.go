@@ -66,6 +66,10 @@ const ErrorPrompt = "tazpod error"
 // configuration, a Pod in JSON. Nothing in it is secret.
 const EnvPod = "TAZPOD_POD"
 
+// ImageBridges is a directory of an image. Its files have a bridge a line, which
+// every ghost of the image's pods has.
+const ImageBridges = "/usr/share/tazpod/bridges.d"
+
 // Pod is the part of a project's configuration that the pod itself needs.
 type Pod struct {
 	Name      string   `json:"name,omitempty"`       // shown in the prompt and as the ghost's host name

@@ -1,49 +1,6 @@
 package e2e
 
-import (
-	"context"
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"testing"
-	"time"
-)
-
-// TestGemini goes from whatever images there are to the tools of the last one.
-func TestGemini(t *testing.T) {
-	p := newProject(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
-	defer cancel()
-	if out, err := exec.CommandContext(ctx, tazpod, "build", "gemini").CombinedOutput(); err != nil {
-		t.Fatalf("tazpod build gemini: %v\n%s", err, out)
-	}
-	out := p.ghost("run", "gemini", "--", "sh", "-c", "gemini --version && kubectl version --client && helm version --short && kubectx --help").ok()
-	for _, want := range []string{geminiVersion(t), "Client Version: v1.", "v4.", "kubectx"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("no %q in the versions:\n%s", want, out)
-		}
-	}
-}
-
-// geminiVersion is the one that the image pins.
-func geminiVersion(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "images/gemini/package.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p struct{ Dependencies map[string]string }
-	if err := json.Unmarshal(text, &p); err != nil {
-		t.Fatal(err)
-	}
-	version := p.Dependencies["@google/gemini-cli"]
-	if version == "" {
-		t.Fatalf("no version of the Gemini CLI in %s", text)
-	}
-	return version + "\n"
-}
+import "testing"
 
 // TestImagesAreClean looks for what an image must not have.
 func TestImagesAreClean(t *testing.T) {
