@@ -20,12 +20,13 @@ const (
 // While changes don't stop, the first is saved at the next look and then the
 // disk is left alone for four times as long as the last save took.
 func (o *opened) autosave() {
+	var s schedule
 	if o.watch != nil {
 		defer o.watch.Close()
 	} else {
-		o.moved() // what it is like now
+		o.moved()               // what it is like now
+		s.unsaved = o.changed() // since it was opened
 	}
-	var s schedule
 	wait := lookEvery
 	for {
 		select {
