@@ -31,6 +31,12 @@ func withGemini(t *testing.T) *project {
 	return p
 }
 
+// gateway is this machine's address for the pod.
+func (p *project) gateway() string {
+	p.t.Helper()
+	return strings.TrimSpace(run(p.t, "docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}", p.name).ok())
+}
+
 // geminiVersion is the one that the image pins.
 func geminiVersion(t *testing.T) string {
 	t.Helper()
@@ -144,8 +150,7 @@ func TestGemini(t *testing.T) {
 	p := withGemini(t)
 	const question, further = "Which number is it?", "And which one was it?"
 	key := fmt.Sprintf("key-%d-%d", os.Getpid(), time.Now().UnixNano())
-	gateway := strings.TrimSpace(run(t, "docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}", p.name).ok())
-	m := newModel(t, gateway)
+	m := newModel(t, p.gateway())
 
 	versions := p.ghost("run", "gemini", "--", "sh", "-c", "gemini --version && kubectl version --client && helm version --short && kubectx --help").ok()
 	for _, want := range []string{geminiVersion(t) + "\n", "Client Version: v1.", "v4.", "kubectx"} {
@@ -164,7 +169,6 @@ func TestGemini(t *testing.T) {
 	p.tazpod("up", "gemini").ok()
 
 	p.inPod("tazpod", "gemini", "-p", question).says("tazpod-init ghost -- gemini", "tazpod run gemini").status(1)
-	equal(t, "version outside", p.inPod("tazpod", "gemini", "--version").ok(), geminiVersion(t)+"\n")
 	equal(t, "files outside", p.inPod("root", "sh", "-c", "find /home /root /tmp /var /run /workspace -name '*gemini*' -o -name '*.jsonl'").ok(), "")
 
 	equal(t, "further answer", strings.TrimSpace(p.ghost("ghost", "--", "gemini", "--skip-trust", "--resume", "latest", "-p", further).ok()), answer)

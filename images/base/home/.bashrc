@@ -26,10 +26,11 @@ alias grep='grep --color=auto'
 alias ll='eza --long --all --group'
 alias la='eza --all'
 alias lt='eza --tree --level=2'
-alias vim=nvim
+alias v=nvim vi=nvim vim=nvim
+alias g=git lg=lazygit
 [ -z "$TAZPOD_GHOST" ] || alias lock='tazpod-init lock'
 
-for __file in /usr/share/bash-completion/bash_completion /usr/share/tazpod/shell/fzf.bash; do
+for __file in /usr/share/bash-completion/bash_completion /usr/share/tazpod/shell/fzf.bash /usr/share/tazpod/shell.d/*.bash; do
 	[ -r "$__file" ] && . "$__file"
 done
 unset __file

@@ -1,0 +1,4 @@
+# Interactive shells of this image.
+alias k=kubectl
+alias ctx=kubectx
+alias ns=kubens
