@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -83,6 +84,9 @@ func builder(e *engine.Engine, config *project.Config, verbose bool) (*image.Bui
 		}
 	}
 	b.Args = settings.Args
+	if cache, err := os.UserCacheDir(); err == nil { // one without a home builds alone
+		b.Locks = filepath.Join(cache, "tazpod")
+	}
 	b.Certificates, err = image.Certificates(in, settings.CACertificates)
 	return b, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -26,7 +27,10 @@ var enterCommand = command{"enter", "Open a plain shell in the pod, without secr
 			if len(argv) == 0 {
 				argv = []string{"/bin/bash", "-l"}
 			}
-			env := dial.Environment(os.Environ())
+			// The image's own locale: what a ghost checks nobody checks here.
+			env := slices.DeleteFunc(dial.Environment(os.Environ()), func(v string) bool {
+				return strings.HasPrefix(v, "LANG=") || strings.HasPrefix(v, "LC_")
+			})
 			terminal, isIn := term.From(os.Stdin)
 			if _, isOut := term.From(os.Stdout); !isIn || !isOut {
 				terminal = nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,12 +47,21 @@ func environment(c Config, u user, added []string) []string {
 	env := map[string]string{
 		"HOME": wire.Home, "USER": u.name, "LOGNAME": u.name, "SHELL": u.shell,
 		"PATH":            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"LANG":            "C.UTF-8",
+		"LANG":            utf8,
 		"XDG_RUNTIME_DIR": fmt.Sprintf("/run/user/%d", wire.UserID),
 	}
 	for _, e := range added {
 		if name, value, ok := strings.Cut(e, "="); ok && name != "" {
 			env[name] = value
+		}
+	}
+	for name, value := range env {
+		switch {
+		case name != "LANG" && !strings.HasPrefix(name, "LC_") || hasLocale(locales, value):
+		case name == "LANG":
+			env[name] = utf8
+		default:
+			delete(env, name)
 		}
 	}
 	if c.History {
@@ -64,6 +74,30 @@ func environment(c Config, u user, added []string) []string {
 		list = append(list, name+"="+env[name])
 	}
 	return list
+}
+
+const utf8 = "C.UTF-8" // the locale that glibc has in itself
+
+var locales = "/usr/lib/locale" // localedef(1); tests have another
+
+// hasLocale tells whether the image has a locale. With one that it hasn't, programs
+// complain and take text for ASCII.
+func hasLocale(dir, name string) bool {
+	switch name {
+	case "", "C", "POSIX", utf8, "C.utf8":
+		return true
+	}
+	if strings.Contains(name, "/") {
+		return false
+	}
+	language, codeset, _ := strings.Cut(name, ".")
+	codeset = strings.ToLower(strings.ReplaceAll(codeset, "-", "")) // as they are stored
+	for _, file := range []string{name, language + "." + codeset, "locale-archive"} {
+		if unix.Access(path.Join(dir, file), unix.F_OK) == nil {
+			return true // or perhaps, in an archive
+		}
+	}
+	return false
 }
 
 func lookup(env []string, name string) string {

@@ -212,14 +212,26 @@ func (m messages) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Environment picks from environ what a session takes along.
+// Environment picks from environ what a session takes along. The time zone is this
+// machine's when the variable doesn't say.
 func Environment(environ []string) []string {
+	return pick(environ, "/etc/localtime")
+}
+
+func pick(environ []string, localtime string) []string {
 	var picked []string
+	said := false
 	for _, v := range environ {
 		name, _, _ := strings.Cut(v, "=")
 		switch {
 		case name == "COLORTERM", name == "LANG", name == "TZ", name == "NO_COLOR", strings.HasPrefix(name, "LC_"):
 			picked = append(picked, v)
+			said = said || name == "TZ"
+		}
+	}
+	if target, err := os.Readlink(localtime); err == nil && !said { // localtime(5)
+		if _, zone, ok := strings.Cut(target, "/zoneinfo/"); ok {
+			picked = append(picked, "TZ="+zone)
 		}
 	}
 	return picked

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -178,4 +179,32 @@ func TestArgs(t *testing.T) {
 	if len(known) != 1 || known["HELM"] != "v3" {
 		t.Errorf("declared() = %q; want HELM alone", known)
 	}
+}
+
+// TestLock has a second launcher wait for the first.
+func TestLock(t *testing.T) {
+	var out strings.Builder
+	b := &Builder{Locks: filepath.Join(t.TempDir(), "tazpod"), Progress: &Progress{W: &out}}
+	unlock, err := b.lock(t.Context(), "tazpod/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := b.lock(t.Context(), "tazpod/k8s")
+	if err != nil {
+		t.Fatalf("lock(another image) = %v; want it at once", err)
+	}
+	other()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*lockedAgain)
+	defer cancel()
+	if _, err := b.lock(ctx, "tazpod/base"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("lock() a second time = %v; want %v", err, context.DeadlineExceeded)
+	}
+	if want := "tazpod: another tazpod builds tazpod/base; waiting for it\n"; out.String() != want {
+		t.Errorf("written: %q; want %q", out.String(), want)
+	}
+	unlock()
+	if unlock, err = b.lock(t.Context(), "tazpod/base"); err != nil {
+		t.Fatalf("lock() afterwards = %v", err)
+	}
+	unlock()
 }

@@ -42,6 +42,7 @@ type Builder struct {
 	Progress     *Progress
 	Certificates map[string][]byte   // that go into images, by their names there
 	Env          func(string) string // for the proxies
+	Locks        string              // a directory of the user's for lock files; "" for no locks
 	Args         map[string]string   // build arguments, for the images that know them
 	NoCache      bool                // build every step, of every image
 	Pull         bool                // bring the newest of the images of others that ours start from
@@ -90,6 +91,11 @@ func (b *Builder) Ensure(ctx context.Context, name string) (id string, err error
 		return "", err
 	}
 	r := &recipe{tag: prefix + name, file: "Dockerfile", dockerfile: dockerfile, args: declared(dockerfile, b.Args), parts: [][]byte{content}}
+	unlock, err := b.lock(ctx, r.tag)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	if id, err = b.current(ctx, r); err != nil || id != "" && !b.NoCache {
 		return id, err
 	}

@@ -118,6 +118,9 @@ func (p *Progress) take(e event) {
 	}
 }
 
+// note says something between builds.
+func (p *Progress) note(text string) { fmt.Fprintln(p.W, "tazpod: "+text) }
+
 // show tells about a new step.
 func (p *Progress) show(text string) {
 	if p.Width != nil && !p.Verbose {
