@@ -34,7 +34,7 @@ COPY images/base/etc/ /files/etc/
 COPY images/base/usr/ /files/usr/
 RUN chmod -R u=rwX,go=rX /files && chmod 0711 /files/usr/bin/tazpod-init
 
-FROM debian:trixie-slim AS base
+FROM debian:trixie-slim AS base-made
 LABEL org.opencontainers.image.title="tazpod/base" \
       org.opencontainers.image.description="Debian shell whose secrets live in an encrypted vault and appear only inside a ghost"
 ENV LANG=C.UTF-8
@@ -42,6 +42,16 @@ STOPSIGNAL SIGTERM
 
 # dpkg leaves out what slim images leave out, whichever image this is built on.
 COPY images/base/etc/dpkg/ /etc/dpkg/
+
+# With SNAPSHOT, such as 20261126T000000Z, packages are those of that moment, of
+# snapshot.debian.org: the same set each time, without later corrections.
+ARG SNAPSHOT=
+RUN if [ -n "$SNAPSHOT" ]; then \
+      rm -f /etc/apt/sources.list.d/debian.sources \
+   && for suite in "debian/$SNAPSHOT trixie" "debian-security/$SNAPSHOT trixie-security"; do \
+        echo "deb [check-valid-until=no signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://snapshot.debian.org/archive/$suite main"; \
+      done > /etc/apt/sources.list; \
+    fi
 
 # Debian's archive is signed and read over http as a rule, so the certificates
 # can come from it; after this, https works through the host's proxies too.
@@ -88,19 +98,24 @@ RUN groupadd --gid 1000 tazpod \
  && test "$(stat -c '%a %u %g' /usr/bin/tazpod-init)" = "711 0 0" \
  && test -z "$(find / -xdev -type f -perm /6000)"
 
+# The list of packages is made beside the image, with what only that takes.
+FROM base-made AS base-list
+RUN cp /var/lib/dpkg/status /tmp/status \
+ && apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-cyclonedx-lib \
+ && mkdir -p /usr/share/tazpod/packages \
+ && /usr/lib/tazpod/list-packages --dpkg /tmp/status base /usr/share/tazpod/packages \
+      bash bat btop cryptsetup-bin e2fsprogs eza fd-find fzf gcc git jq lazygit mc neovim openssh-client python3 ripgrep starship tmux yq zoxide
+
+FROM base-made AS base
+COPY --from=base-list /usr/share/tazpod/packages /usr/share/tazpod/packages
 WORKDIR /workspace
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["/usr/bin/tazpod-init", "healthcheck"]
 # By this every pod of a machine is found, however it was started.
 LABEL io.tazpod.pod=1
-# A dev container (containers.dev/implementors/json_reference) has ghosts, and its
-# terminals are ghosts' unless another profile is chosen.
-LABEL devcontainer.metadata='[{"overrideCommand": false, "init": false, "capAdd": ["SYS_ADMIN"], \
-  "remoteUser": "tazpod", "updateRemoteUserUID": false, \
-  "customizations": {"vscode": {"settings": { \
-    "terminal.integrated.profiles.linux": { \
-      "ghost": {"path": "/usr/bin/tazpod-init", "args": ["ghost"]}, \
-      "plain": {"path": "/bin/bash", "args": ["-l"]}}, \
-    "terminal.integrated.defaultProfile.linux": "ghost"}}}}]'
+# For editors (containers.dev/implementors/json_reference): they work as the pod's
+# user, outside of the ghost.
+LABEL devcontainer.metadata='[{"overrideCommand": false, "init": false, "capAdd": ["SYS_ADMIN"], "remoteUser": "tazpod", "updateRemoteUserUID": false}]'
 # There is no USER: `docker exec` gives root, whose terminals the pod's user
 # can't open. Commands and sessions run as tazpod all the same.
 ENTRYPOINT ["/usr/bin/tazpod-init", "pid1", "--"]
@@ -120,6 +135,7 @@ RUN apt-get update \
  && ln -s ../lib/go-1.26/bin/go /usr/bin/go
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 COPY images/k8s/module /usr/local/bin/
+RUN mkdir -p /files/usr/bin && touch /modules
 ARG HELM=v4.3.1
 RUN module HELM $HELM helm.sh/helm/v4 cmd/helm -X helm.sh/helm/v4/internal/version.version=$HELM
 ARG STERN=v1.33.0
@@ -131,7 +147,7 @@ RUN module K9S $K9S github.com/derailed/k9s . -X github.com/derailed/k9s/cmd.ver
 COPY images/k8s/root/ /files/
 RUN chmod -R u=rwX,go=rX /files
 
-FROM base AS k8s
+FROM base AS k8s-made
 LABEL org.opencontainers.image.title="tazpod/k8s" \
       org.opencontainers.image.description="tazpod/base with kubectl, kubectx, kubens, helm, k9s, stern and talosctl"
 RUN apt-get update \
@@ -144,6 +160,17 @@ RUN cd /usr/share/bash-completion/completions \
  && if command -v stern; then stern --completion bash > stern; fi \
  && rm -rf /root/.kube /root/.cache /root/.config /root/.local /root/.talos \
  && test -z "$(find / -xdev -type f -perm /6000)"
+
+FROM k8s-made AS k8s-list
+COPY --from=k8s-tools /modules /tmp/modules
+RUN cp /var/lib/dpkg/status /tmp/status \
+ && apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-cyclonedx-lib \
+ && /usr/lib/tazpod/list-packages --dpkg /tmp/status --go /tmp/modules k8s /usr/share/tazpod/packages \
+      kubectl kubectx helm.sh/helm/v4 github.com/derailed/k9s github.com/stern/stern github.com/siderolabs/talos
+
+FROM k8s-made AS k8s
+COPY --from=k8s-list /usr/share/tazpod/packages /usr/share/tazpod/packages
 
 # tazpod/gemini: tazpod/k8s with Google's Gemini CLI. package-lock.json pins
 # every package by version and hash.
@@ -162,7 +189,7 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier
 COPY images/gemini/root/ /files/
 RUN chmod -R u=rwX,go=rX /files
 
-FROM k8s AS gemini
+FROM k8s AS gemini-made
 LABEL org.opencontainers.image.title="tazpod/gemini" \
       org.opencontainers.image.description="tazpod/k8s with the Gemini CLI"
 RUN apt-get update \
@@ -174,3 +201,12 @@ COPY --from=gemini-packages /files/ /
 RUN runuser -u tazpod -- env -i HOME=/home/tazpod PATH=/usr/bin TAZPOD_GHOST=1 gemini --version \
  && rm -rf /home/tazpod/.gemini \
  && test -z "$(find / -xdev -type f -perm /6000)"
+
+FROM gemini-made AS gemini-list
+RUN cp /var/lib/dpkg/status /tmp/status \
+ && apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-cyclonedx-lib \
+ && /usr/lib/tazpod/list-packages --dpkg /tmp/status --npm /usr/lib/tazpod/gemini/node_modules/.package-lock.json gemini /usr/share/tazpod/packages nodejs @google/gemini-cli
+
+FROM gemini-made AS gemini
+COPY --from=gemini-list /usr/share/tazpod/packages /usr/share/tazpod/packages

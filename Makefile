@@ -43,6 +43,12 @@ lint:
 test: setup build lint arm64
 	bin/tazpod build gemini & images=$$!; trap 'kill $$images 2>/dev/null || true' EXIT; $(GO) test $(TEST_FLAGS) ./... && wait $$images
 
+# All that the images have by default, compiled and tried.
+.PHONY: images
+images: setup build
+	bin/tazpod build gemini
+	TAZPOD_EVERY_TOOL=1 TAZPOD_REQUIRE=root,docker $(GO) test -count=1 -v -run 'TestGemini|TestKubectl|TestImagesAreClean|TestContents' ./test/e2e
+
 .PHONY: bench
 bench: setup build
 	$(GO) run ./bench

@@ -51,11 +51,14 @@ func whole(t *testing.T) string {
 // stages have the image's name before theirs, and its files the image's directory.
 func renamed(name, line string) string {
 	words := strings.Fields(line)
+	if len(words) > 1 && words[0] == "FROM" && !strings.ContainsAny(words[1], "/:") {
+		words[1] = name + "-" + words[1]
+	}
 	switch {
 	case len(words) == 4 && words[0] == "FROM":
-		return fmt.Sprintf("FROM %s AS %s-%s\n", words[1], name, words[3])
+		return fmt.Sprintf("FROM %s AS %s-%s\n", strings.TrimPrefix(words[1], "tazpod/"), name, words[3])
 	case len(words) == 2 && words[0] == "FROM":
-		return fmt.Sprintf("FROM %s AS %s\n", strings.TrimPrefix(words[1], "tazpod/"), name)
+		return fmt.Sprintf("FROM %s AS %s\n", words[1], name)
 	case len(words) < 3 || words[0] != "COPY":
 		return line
 	case strings.HasPrefix(words[1], "--from="):

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,8 +20,24 @@ import (
 // report is what doctor prints: what was tried at the start, and what can be
 // seen now.
 func (p *pod) report() []wire.Check {
-	return append(slices.Clone(p.support.Checks), hidden(), p.privileges(), filtered(), cleared(), p.place(),
+	checks := append(slices.Clone(p.support.Checks), hidden(), p.privileges(), filtered(), cleared(), p.place(),
 		p.engine(), programs(), pinned(), p.whole(), first())
+	return append(checks, contents("/usr/share/tazpod/packages")...)
+}
+
+// contents tells the versions of what people ask for first, of each image that the
+// pod's was made of (images/base/usr/lib/tazpod/list-packages).
+func contents(dir string) (checks []wire.Check) {
+	lists, _ := filepath.Glob(dir + "/*.txt") // of a good pattern
+	for _, list := range lists {
+		c := wire.Check{Name: "contents of " + strings.TrimSuffix(filepath.Base(list), ".txt"), OK: true}
+		text, err := os.ReadFile(list)
+		if c.Found = strings.Join(strings.Split(strings.TrimSpace(string(text)), "\n"), ", "); err != nil {
+			c.OK, c.Beyond, c.Found = false, true, err.Error()
+		}
+		checks = append(checks, c)
+	}
+	return checks
 }
 
 // hidden looks for what pid1 did to the pod's /proc.

@@ -1,6 +1,17 @@
 package e2e
 
-import "testing"
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
 
 // TestImagesAreClean looks for what no image may have, in the one that has all the
 // others' layers.
@@ -19,4 +30,152 @@ func TestImagesAreClean(t *testing.T) {
 	equal(t, "user of docker exec", p.inPod("", "id", "-u").ok(), "0\n")
 	p.inPod("root", "tazpod-init", "healthcheck").ok()
 	equal(t, "editor's complaints", p.inPod("tazpod", "sh", "-c", "HOME=/tmp/h && cp -r /usr/share/tazpod/home $HOME && nvim --headless +quitall 2>&1 && rm -r $HOME").ok(), "")
+}
+
+// TestContents finds in the lists of packages what is in the image.
+func TestContents(t *testing.T) {
+	p := withGemini(t)
+	var list struct {
+		BOMFormat  string
+		Components []struct{ Purl string }
+	}
+	if err := json.Unmarshal([]byte(p.inPod("tazpod", "cat", "/usr/share/tazpod/packages/gemini.cdx.json").ok()), &list); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "format", list.BOMFormat, "CycloneDX")
+	for _, want := range []string{"pkg:deb/debian/bash@", "pkg:golang/helm.sh/helm/v4@", "pkg:npm/%40google/gemini-cli@" + geminiVersion(t)} {
+		if !slices.ContainsFunc(list.Components, func(c struct{ Purl string }) bool { return strings.HasPrefix(c.Purl, want) }) {
+			t.Errorf("no %s among %d packages", want, len(list.Components))
+		}
+	}
+	installed := p.inPod("root", "sh", "-c", "dpkg-query --show --showformat '${Package}\\n' | wc -l").ok()
+	debian := 0
+	for _, c := range list.Components {
+		if strings.HasPrefix(c.Purl, "pkg:deb/") {
+			debian++
+		}
+	}
+	equal(t, "Debian's packages", fmt.Sprintln(debian), installed)
+	doctor := p.tazpod("doctor").both()
+	wanted := []string{"contents of base: bash 5.", "contents of k8s: kubectl 1.", "helm v4.", "stern v", "contents of gemini: nodejs ", "gemini-cli " + geminiVersion(t)}
+	tools := "kubectl version --client && helm version && stern --version"
+	if os.Getenv("TAZPOD_EVERY_TOOL") != "" { // make images
+		wanted = append(wanted, "k9s v", "talos v")
+		tools += " && k9s version && talosctl version --client"
+	}
+	p.inPod("tazpod", "sh", "-c", "HOME=/tmp/home; "+tools+" && rm -rf $HOME").ok()
+	for _, want := range wanted {
+		if !strings.Contains(doctor, want) {
+			t.Errorf("doctor doesn't say %q:\n%s", want, doctor)
+		}
+	}
+}
+
+// TestCompletion completes the commands of a pod, in a shell as people have it.
+func TestCompletion(t *testing.T) {
+	p := withGemini(t)
+	out := p.ghost("ghost", "--", "bash", "-ic", `
+		complete_words() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMPREPLY=(); COMP_POINT=${#COMP_LINE}; _completion_loader "$1"; $(complete -p "$1" | sed 's/.*-F \([^ ]*\).*/\1/') "$1" "${!#}" ""; echo "$1: ${COMPREPLY[*]}"; }
+		complete_words tazpod-init st
+		complete_words tazpod-init vault re
+		alias k ctx ns; complete_words kubectl vers`).ok()
+	for _, want := range []string{"tazpod-init: status", "recovery restore resize", "alias k='kubectl'", "kubectl: version"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
+// TestOwnImage builds a project's own layer, and again when it has changed.
+func TestOwnImage(t *testing.T) {
+	p := newProject(t)
+	p.settings("build: {dockerfile: .tazpod/Dockerfile, context: .}")
+	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "-f", "tazpod-project:"+p.name).Run() }) // after the pod
+	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", p.name).Run() })
+	layer := func(text string) {
+		t.Helper()
+		content := "FROM tazpod/base\nCOPY own /etc/own\nRUN mkdir -p /usr/share/tazpod/bridges.d && echo .own > /usr/share/tazpod/bridges.d/own && echo " + text + " > /etc/text\n"
+		if err := os.WriteFile(filepath.Join(p.dir, ".tazpod/Dockerfile"), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "own"), []byte("mine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	layer("first")
+	p.ghost("run", "--", "true").says("Dockerfile", "--trust").status(2)
+	equal(t, "own layer", p.ghost("run", "--trust", "--", "sh", "-c", "cat /etc/own /etc/text; echo kept > ~/.own/file").ok(), "mine\nfirst\n")
+	r := p.ghost("run", "--", "cat", "/etc/text", "/home/tazpod/.own/file")
+	equal(t, "again", r.ok(), "first\nkept\n")
+	if strings.Contains(r.stderr, "built") {
+		t.Errorf("it was built again without a change:\n%s", r.stderr)
+	}
+	layer("second")
+	p.ghost("run", "--", "true").says("--trust").status(2)
+	equal(t, "changed", p.ghost("run", "--trust", "--", "cat", "/etc/text").says("built tazpod-project:"+p.name).ok(), "second\n")
+}
+
+// TestDevContainer does what an editor does with the image's label.
+func TestDevContainer(t *testing.T) {
+	p := newProject(t)
+	var metadata []struct {
+		RemoteUser      string
+		OverrideCommand *bool
+		CapAdd          []string
+	}
+	label := run(t, "docker", "inspect", "--format", `{{index .Config.Labels "devcontainer.metadata"}}`, "tazpod/base").ok()
+	if err := json.Unmarshal([]byte(label), &metadata); err != nil || len(metadata) != 1 {
+		t.Fatalf("label: %v\n%s", err, label)
+	}
+	m := metadata[0]
+	if m.OverrideCommand == nil || *m.OverrideCommand {
+		t.Error("the editor would put its own command in the place of tazpod-init")
+	}
+	p.withVault()
+	run(t, "chown", "-R", "1000:1000", p.dir).ok() // as people's projects are
+	args := []string{"docker", "run", "-d", "--name", p.name, "-v", p.dir + ":/workspace"}
+	for _, c := range m.CapAdd {
+		args = append(args, "--cap-add", c)
+	}
+	run(t, append(args, "tazpod/base")...).ok()
+	equal(t, "home", p.inPod(m.RemoteUser, "sh", "-c", "cd && pwd && touch /workspace/.x && rm /workspace/.x").ok(), "/home/tazpod\n")
+	cmd := exec.CommandContext(t.Context(), "docker", "exec", "-i", p.name, "tazpod-init", "ghost", "--passphrase-fd", "0", "--", "sh", "-c", "echo $TAZPOD_GHOST")
+	cmd.Stdin = strings.NewReader(passphrase + "\n")
+	if out, err := cmd.Output(); err != nil || string(out) != "1\n" {
+		t.Errorf("a ghost beside the editor: %q, %v; want one", out, err)
+	}
+}
+
+// TestDockerfile builds with docker alone, from a copy of the repository.
+func TestDockerfile(t *testing.T) {
+	images(t)
+	dir := t.TempDir()
+	files := run(t, "git", "-C", root, "ls-files", "--cached", "--others", "--exclude-standard").ok()
+	for name := range strings.Lines(files) {
+		name = strings.TrimSpace(name)
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		run(t, "cp", "-P", "--preserve=mode", filepath.Join(root, name), filepath.Join(dir, name)).ok()
+	}
+	extra, err := filepath.Glob("/usr/local/share/ca-certificates/*.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range extra {
+		run(t, "cp", file, filepath.Join(dir, "images/ca-certificates")).ok()
+	}
+	tag := prefix + "whole"
+	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "-f", tag).Run() })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	build := exec.CommandContext(ctx, "docker", "build", "--target", "base", "--tag", tag, dir)
+	build.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, out)
+	}
+	out := run(t, "docker", "run", "--rm", tag, "sh", "-c", "nvim --version | head -n 1; stat -c %a /usr/bin/tazpod-init /usr/lib/tazpod/list-packages").ok()
+	if !strings.HasPrefix(out, "NVIM v") || !strings.HasSuffix(out, "\n711\n755\n") {
+		t.Errorf("the image says %q; want neovim's version and the modes", out)
+	}
 }
