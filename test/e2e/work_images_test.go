@@ -179,3 +179,14 @@ func TestDockerfile(t *testing.T) {
 		t.Errorf("the image says %q; want neovim's version and the modes", out)
 	}
 }
+
+// TestClientsEnvironment brings along what a client's machine says of itself, as far
+// as it makes sense in the pod.
+func TestClientsEnvironment(t *testing.T) {
+	p := newProject(t)
+	p.withVault()
+	pass := passphrase
+	out := (&command{p: p, pass: &pass, args: []string{"run", "base", "--", "sh", "-c", "echo $LANG $LC_TIME; date +%Z; printf é | wc --chars"},
+		env: []string{"LANG=xx_XX.UTF-8", "LC_TIME=xx_XX.UTF-8", "LC_ALL=", "TZ=Asia/Tokyo"}}).run().ok()
+	equal(t, "language, time zone, characters", out, "C.UTF-8\nJST\n1\n")
+}
