@@ -30,14 +30,20 @@ func (s *supervisor) stop() {
 	}
 }
 
-// others are the processes that the end is for: all but ours, the command's
-// own, and those of serve, which ends them in its order.
-func (s *supervisor) others() []process {
-	list := processes()
-	roots := []int{syscall.Getpid()}
+// roots are what the processes that end with us descend from: we, and in a pod of
+// ours also what `docker exec` started.
+func (s *supervisor) roots() []int {
 	if s.first {
-		roots = append(roots, 0) // also those of `docker exec`
+		return []int{syscall.Getpid(), 0}
 	}
+	return []int{syscall.Getpid()}
+}
+
+// others are the processes that the end is for: all but ours, the command's
+// own, and those of serve, which ends them in its order. Those of `docker exec` are
+// asked to end, but nobody waits for them: an interactive shell takes no notice.
+func (s *supervisor) others() []process {
+	list, roots := processes(), s.roots()
 	ours := map[int]bool{syscall.Getpid(): true, s.main: true}
 	if s.server.pid != 0 {
 		ours[s.server.pid] = true
@@ -82,7 +88,7 @@ func (s *supervisor) kill(now int64) {
 	initial := s.giveUp == 0
 	var list []process
 	if initial || !s.first {
-		list = below(processes(), syscall.Getpid())
+		list = below(processes(), s.roots()...)
 	}
 	if s.first {
 		_ = syscall.Kill(-1, syscall.SIGKILL) // spares only us
@@ -99,7 +105,11 @@ func (s *supervisor) kill(now int64) {
 	s.deadline = now + again
 	if initial {
 		s.giveUp = now + afterKill
-		for _, p := range list[:min(len(list), 20)] {
+		for i, p := range list {
+			if i == 20 {
+				note("warn", "killed", "others", strconv.Itoa(len(list)-i))
+				break
+			}
 			note("warn", "killed", "pid", strconv.Itoa(p.pid), "name", p.name, "grace", seconds(s.grace))
 		}
 	}

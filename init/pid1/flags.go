@@ -37,12 +37,13 @@ func parse(args, env []string) (options, error) {
 	for i := range o.remap {
 		o.remap[i] = i
 	}
-	err := o.variables()
-	if err == nil {
-		o.command, err = o.flags(args[1:])
-	}
-	if err != nil {
+	refused := o.variables()
+	var err error
+	if o.command, err = o.flags(args[1:]); err != nil {
 		return o, err
+	}
+	if refused != nil && !o.help && !o.version {
+		return o, refused
 	}
 	if !o.serve && len(o.command) == 0 && !o.help && !o.version {
 		return o, errors.New("run: no command")

@@ -10,7 +10,7 @@ var programStart, programEnd uintptr
 // this process doesn't have. What is used again comes back from the page cache
 // by itself (MADV_DONTNEED of a private file mapping, madvise(2)).
 func releasePages() {
-	const page = 1 << 16 // the largest that there is; the linker aligns the file's parts to it
+	const page = 1 << 16 // the largest that there is; the file begins at such an address
 	start := programStart &^ (page - 1)
 	syscall.RawSyscall(syscall.SYS_MADVISE, start, programEnd-start, syscall.MADV_DONTNEED) // refused: they stay
 }

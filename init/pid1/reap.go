@@ -52,6 +52,7 @@ func (r *reaper) sleep() {
 func (r *reaper) lock() {
 	for !r.forking.CompareAndSwap(0, 1) {
 		pause()
+		runtime.Gosched() // on one processor the other side needs ours
 	}
 }
 

@@ -3,6 +3,7 @@ package pid1
 import (
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -23,6 +24,8 @@ type supervisor struct {
 	server   server
 	status   int
 
+	collected int // restarts of serve when garbage was collected
+
 	stopping bool
 	told     bool  // the others have SIGTERM
 	deadline int64 // monotonic, of the grace period; 0 for none
@@ -30,6 +33,7 @@ type supervisor struct {
 	rest     int64 // monotonic: then the start is over, its memory not needed; 0 after
 	none     bool  // no child is left
 	armed    bool  // SIGCHLD wakes us
+	flooded  bool  // the pipe was full lately: a signal may just be on its way into missed
 
 	// The kernel hands out the lowest number first: signals that came lately wait
 	// for the others, or a flood of SIGHUP would keep out SIGTERM. Not so real-time
@@ -113,6 +117,7 @@ func supervise(o options) int {
 	} else if o.serve {
 		note("warn", "serve not started", "error", "the pod runs as uid "+strconv.Itoa(syscall.Geteuid())+"; ghosts need root")
 	}
+	s.reaper.wake() // if nothing could be forked, for orphans of `docker exec`
 	s.rest = monotonic() + startTakes
 	return s.loop()
 }
@@ -126,7 +131,10 @@ func (s *supervisor) loop() int {
 		}
 		now := monotonic()
 		if s.giveUp != 0 && now >= s.giveUp {
-			note("error", "not killed", "error", "stuck in the kernel")
+			note("error", "not killed", "error", "stuck in the kernel, or not ours to kill")
+			if s.main != 0 {
+				s.status = exitSignal + int(syscall.SIGKILL)
+			}
 			break
 		}
 		if s.rest != 0 && now >= s.rest {
@@ -135,7 +143,8 @@ func (s *supervisor) loop() int {
 		}
 		if s.server.next != 0 && now >= s.server.next && !s.stopping {
 			s.server.start(s.reaper)
-			if s.server.pid != 0 && s.server.state.Restarts%collect == 0 {
+			if restarts := s.server.state.Restarts; s.server.pid != 0 && restarts-s.collected >= collect {
+				s.collected = restarts
 				runtime.GC()
 			}
 		}
@@ -163,17 +172,21 @@ func (s *supervisor) wait(events []event) int {
 	if s.recent != 0 && !s.poll(&syscall.Timespec{}, s.recent) {
 		s.recent = 0
 	}
-	if s.recent == 0 {
+	if s.recent == 0 && atomic.LoadUint64(&missed) == 0 {
+		if soon := monotonic() + again; s.flooded && (due == 0 || due > soon) {
+			due = soon
+		}
 		var timeout *syscall.Timespec
 		if due != 0 {
 			t := syscall.NsecToTimespec(max(0, due-monotonic()))
 			timeout = &t
 		}
-		if !s.poll(timeout, 0) {
+		if !s.poll(timeout, 0) && !s.flooded {
 			return 0
 		}
 	}
 	n := s.read(events)
+	s.flooded = n == len(events)
 	for _, e := range events[:n] {
 		if e.signal != 0 && e.signal < firstQueued {
 			s.recent |= bit(int(e.signal))
