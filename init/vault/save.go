@@ -129,15 +129,19 @@ func (v *Vault) saveSnapshot(ctx context.Context, tree *os.File, d *draft, befor
 	var image *os.File
 	var digest [sha256.Size]byte
 	var used int64
+	var needless error
 	err = both(ctx, func(ctx context.Context) (err error) {
 		image, err = ext4.Build(ctx, tree, d.header.Segment.Size, v.place.ids())
 		return err
 	}, func(ctx context.Context) (err error) {
-		if digest, used, err = digestTree(ctx, tree); err != nil {
-			return err
+		if digest, used, err = digestTree(ctx, tree); err == nil {
+			needless = v.needless(d, digest) // not returned: mke2fs, killed, would leave some of the content in free memory
 		}
-		return v.needless(d, digest)
+		return err
 	})
+	if err == nil {
+		err = needless
+	}
 	if image != nil {
 		defer func() { err = errors.Join(err, sys.Zero(image), image.Close()) }()
 	}
