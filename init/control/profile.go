@@ -64,13 +64,15 @@ func groups(ctx context.Context, profile string) (secrets.List, error) {
 
 // choose finds out what of the vault the ghost shows.
 func (r *running) choose(ctx context.Context, o *opened) error {
-	if r.profile == "" && r.only == nil {
+	list, err := groups(ctx, r.profile)
+	if err != nil && r.profile == "" && r.only == nil { // whose vault is shown as a whole
+		r.warn("note: no variable of a secret is set: %v", err)
 		return nil
 	}
-	list, err := groups(ctx, r.profile)
 	if err != nil {
 		return err
 	}
+	r.list = list
 	if r.profile != "" {
 		for _, note := range o.settle(list, r.profile) {
 			r.warn("note: %s", note)
@@ -83,6 +85,7 @@ func (r *running) choose(ctx context.Context, o *opened) error {
 	if err != nil {
 		return &usageError{err, "secrets are named by their name in " + wire.SecretsFile}
 	}
+	r.list = entries
 	for _, e := range entries {
 		file := o.find(e)
 		if r.profile != "" && file != "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tazzo/tazpod/init/ghost"
+	"github.com/tazzo/tazpod/init/secrets"
 	"github.com/tazzo/tazpod/init/vault"
 	"github.com/tazzo/tazpod/init/wire"
 )
@@ -26,6 +27,7 @@ type running struct {
 	profile  string
 	only     []string     // names of the secrets that it is narrowed to; nil for all
 	files    []ghost.File // of those
+	list     secrets.List // what secrets.yml said when it started, of those if there are any
 	base     string       // mount point of its RAM files
 	socket   net.Listener
 	started  time.Time
@@ -106,6 +108,7 @@ func (p *pod) join(ctx context.Context, w wish, c *connection) (*running, *attac
 		<-r.ready
 		err := r.failed
 		if err == nil {
+			w.session.Env = append(r.variables(o, w.tell), w.session.Env...)
 			s.Session, err = r.ghost.Session(w.session)
 		}
 		if err != nil {

@@ -4,10 +4,11 @@
 //
 // Whoever can write to the project wrote the file, so it is parsed by a process
 // of its own that has no privilege (Read), and what it says only narrows what a
-// ghost shows.
+// ghost shows, and names variables for that, none of which steers a program.
 package secrets
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -22,7 +23,8 @@ import (
 type Entry struct {
 	Name    string `yaml:"name"`    // where it comes from
 	File    string `yaml:"file"`    // relative to the vault, or to its profile's directory; may be empty
-	Env     string `yaml:"env"`     // a variable for it
+	Env     string `yaml:"env"`     // a variable of sessions that holds the path of the file
+	Value   bool   `yaml:"value"`   // it holds the content instead
 	Profile string `yaml:"profile"` // whose ghosts show it; empty for the default ghost's alone
 }
 
@@ -45,8 +47,16 @@ func Parse(path string, data []byte) (List, error) {
 	if err := strict.Decode(path, data, &d); err != nil {
 		return nil, err
 	}
+	taken := map[[2]string]bool{}
 	for i, e := range d.Secrets {
-		if err := e.check(); err != nil {
+		err := e.check()
+		if key := [2]string{e.Profile, e.Env}; err == nil && e.Env != "" {
+			if taken[key] {
+				err = fmt.Errorf("env %s: another secret of the same group has it", e.Env)
+			}
+			taken[key] = true
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: secrets[%d]: %w", path, i, err)
 		}
 	}
@@ -64,6 +74,14 @@ func (e Entry) check() error {
 		if !wire.Below(e.File) || top == wire.Profiles {
 			return fmt.Errorf("file %q is not a file's path below ~/secrets", e.File)
 		}
+	}
+	if e.Env != "" {
+		if err := checkVariable(e.Env); err != nil {
+			return err
+		}
+	}
+	if e.Value && (e.Env == "" || e.File == "") {
+		return errors.New("value: it takes a file, and env for the variable")
 	}
 	if e.Profile != "" {
 		return wire.CheckProfile(e.Profile)

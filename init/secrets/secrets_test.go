@@ -22,8 +22,8 @@ secrets:
 
 func TestParse(t *testing.T) {
 	got, err := Parse("secrets.yml", []byte(example))
-	want := List{{"KUBECONFIG_CONTENT", "kubeconfig", "KUBECONFIG", "prod"}, {"AGE", "keys/age.key", "", ""}, {"BARE", "", "BARE", ""},
-		{"KUBECONFIG_CONTENT", "other", "", "dev"}}
+	want := List{{Name: "KUBECONFIG_CONTENT", File: "kubeconfig", Env: "KUBECONFIG", Profile: "prod"}, {Name: "AGE", File: "keys/age.key"},
+		{Name: "BARE", Env: "BARE"}, {Name: "KUBECONFIG_CONTENT", File: "other", Profile: "dev"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Fatalf("Parse(example) = %+v, %v; want %+v", got, err, want)
 	}
