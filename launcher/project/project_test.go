@@ -387,40 +387,6 @@ func TestLinksAreNotSettings(t *testing.T) {
 	}
 }
 
-// TestWhoSaysIt: what the project's file alone says needs the user's yes.
-func TestWhoSaysIt(t *testing.T) {
-	home := t.TempDir()
-	put(t, filepath.Join(home, ".config/tazpod/config.yaml"), "image: mine\nbuild: {ca_certificates: [tazpod/ca.crt]}")
-	for _, c := range []struct {
-		project, variable string
-		image             Image
-		dockerfile        string
-		theirCA           bool
-	}{
-		{"", "", Image{"mine", false}, "", false},
-		{"image: theirs", "", Image{"theirs", true}, "", false},
-		{"image: theirs", "env", Image{"env", false}, "", false},
-		{"image: theirs\nbuild: {dockerfile: D}", "", Image{"theirs", true}, "D", false},
-		{"build: {dockerfile: D}", "env", Image{"env", false}, "", false},
-		{"build: {ca_certificates: [ca.crt]}", "", Image{"mine", false}, "", true},
-	} {
-		got, err := Load(makeProject(t, c.project), Overrides{}, env("HOME", home, "TAZPOD_IMAGE", c.variable))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.Image != c.image || got.Build.Dockerfile != c.dockerfile || got.Build.TheirCA != c.theirCA {
-			t.Errorf("project %q, TAZPOD_IMAGE=%s: %+v, %+v; want %+v, %q, %v", c.project, c.variable, got.Image, got.Build, c.image, c.dockerfile, c.theirCA)
-		}
-		want := filepath.Join(home, ".config/tazpod/ca.crt")
-		if c.theirCA {
-			want = "ca.crt"
-		}
-		if len(got.Build.CACertificates) != 1 || got.Build.CACertificates[0] != want {
-			t.Errorf("project %q: certificates %q; want %q", c.project, got.Build.CACertificates, want)
-		}
-	}
-}
-
 func TestMakeVault(t *testing.T) {
 	dir := makeProject(t, "vault: {path: a/vault}")
 	c, err := Load(dir, Overrides{}, none)
