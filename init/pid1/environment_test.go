@@ -70,12 +70,15 @@ func TestDescriptors(t *testing.T) {
 	plain := how{files: h.files, path: "/bin/bash"}.start(t, list[1:]...)
 	plain.want(0)
 	plain.alone()
-	through := h.start(t, append([]string{"run"}, list...)...)
-	through.want(0)
-	through.alone()
-	if plain.out.String() != through.out.String() {
-		t.Errorf("command has %s; want %s", through.out, plain.out)
-	}
+	everywhere(t, func(t *testing.T, in how) {
+		in.files = h.files
+		through := in.start(t, append([]string{"run"}, list...)...)
+		through.want(0)
+		through.alone()
+		if plain.out.String() != through.out.String() {
+			t.Errorf("command has %s; want %s", through.out, plain.out)
+		}
+	})
 	r := h.start(t, "run", "bash", "-c", `
 		echo by the command >&3; exec 3>&-; echo closed; sleep 1000`)
 	outside.Close()

@@ -48,7 +48,11 @@ func TestForwardsQueuedSignals(t *testing.T) {
 }
 
 func TestRewrite(t *testing.T) {
-	r := how{}.start(t, "run", "-r", "TERM:INT", "-rUSR1:RTMIN+3", "--rewrite", "USR2:0", "/proc/self/exe", "helper", "catch")
+	everywhere(t, rewrite)
+}
+
+func rewrite(t *testing.T, h how) {
+	r := h.start(t, "run", "-r", "TERM:INT", "-rUSR1:RTMIN+3", "--rewrite", "USR2:0", "/proc/self/exe", "helper", "catch")
 	r.see("ready\n")
 	r.signal(unix.SIGUSR2)
 	r.signal(unix.SIGUSR1)
@@ -60,8 +64,12 @@ func TestRewrite(t *testing.T) {
 }
 
 func TestGroup(t *testing.T) {
+	everywhere(t, group)
+}
+
+func group(t *testing.T, h how) {
 	for _, c := range []struct{ flag, wait string }{{"--group", "wait; "}, {"-s", ""}} {
-		r := how{}.start(t, "run", "--grace=0", c.flag, "bash", "-c", `
+		r := h.start(t, "run", "--grace=0", c.flag, "bash", "-c", `
 			trap '`+c.wait+`echo shell; exit 0' USR1
 			bash -c 'trap "echo member; exit 0" USR1; echo ready; `+forever+`' &
 			`+forever)
