@@ -13,7 +13,7 @@ import (
 const head = `# Generated from images/*/Dockerfile, for those who have docker only: TAZPOD_UPDATE=1 go test ./images
 #
 #	docker build --target gemini --tag tazpod/gemini .
-#	docker build --target binaries --output bin .    # or docker create and docker cp
+#	docker build --target binaries --tag tazpod-binaries .    # then docker create and docker cp
 #
 # Extra certificates go into images/ca-certificates.
 
