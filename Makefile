@@ -6,12 +6,16 @@ SHELL := bash
 GO ?= go
 export PATH := $(PATH):/usr/sbin:/sbin
 
+# One compiler, and for tazpod-init nothing but the sources: where it is compiled, in
+# a checkout or by the Dockerfile, its bytes are the same.
+export GOTOOLCHAIN ?= go1.26.8
+
 STATIC := CGO_ENABLED=0 $(GO) build -trimpath
 # tazpod-init notes the signals that it inherits before the Go runtime changes
 # them, hence an entry point of its own (init/pid1); and as a pod's first process
 # it needs neither the runtime's watch on control groups nor its self-sent signals.
 # What is freed is overwritten: libraries make copies of passphrases in packets.
-INIT_FLAGS := -ldflags '-s -w -E=tazpod_entry -X=runtime.godebugDefault=containermaxprocs=0,updatemaxprocs=0,asyncpreemptoff=1,clobberfree=1'
+INIT_FLAGS := -buildvcs=false -ldflags '-s -w -E=tazpod_entry -X=runtime.godebugDefault=containermaxprocs=0,updatemaxprocs=0,asyncpreemptoff=1,clobberfree=1'
 TEST_FLAGS ?= -race -count=1 -p 2 -timeout 25m
 
 .PHONY: build
@@ -47,13 +51,14 @@ test: setup build lint arm64
 .PHONY: images
 images: setup build
 	bin/tazpod build gemini
-	TAZPOD_EVERY_TOOL=1 TAZPOD_REQUIRE=root,docker $(GO) test -count=1 -v -run 'TestGemini|TestKubectl|TestImagesAreClean|TestContents' ./test/e2e
+	TAZPOD_EVERY_TOOL=1 TAZPOD_REQUIRE=root,docker $(GO) test -count=1 -v -run 'TestGemini|TestKubectl|TestImagesAreClean|TestContents|TestDockerfile' ./test/e2e
 
 .PHONY: bench
 bench: setup build
 	$(GO) run ./bench
 	$(GO) run ./bench/vault
 	$(GO) run ./bench/pid1
+	bench/prompt.sh
 
 .PHONY: fuzz
 fuzz:

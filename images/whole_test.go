@@ -26,7 +26,7 @@ RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates golang-1.26-go make \
  && update-ca-certificates
 COPY . /src
-RUN make -C /src build GO=/usr/lib/go-1.26/bin/go GOTOOLCHAIN=local \
+RUN make -C /src build GO=/usr/lib/go-1.26/bin/go \
  && rm -rf /root/go /root/.cache
 
 FROM scratch AS binaries

@@ -2,20 +2,15 @@ package wire
 
 import "runtime/debug"
 
-// Version is that of the running program, from its build: the module's version,
-// or the commit.
+// release is the version of these sources. The next release's has no suffix.
+const release = "0.1.0-dev"
+
+// Version is that of the running program: from its build, as far as that knows one,
+// or the sources'. tazpod-init always has the latter (Makefile).
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if info.Main.Version != "" && info.Main.Version != "(devel)" {
+	if ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(len(s.Value), 12)]
-		}
-	}
-	return "development"
+	return release
 }
