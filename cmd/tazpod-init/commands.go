@@ -107,7 +107,7 @@ func commands(args []string) int {
 // split cuts a command line at the first --, behind which nothing is ours.
 func split(args []string) (ours, argv []string, dashes bool) {
 	i := slices.Index(args, "--")
-	if i < 0 {
+	if i < 0 || strings.HasPrefix(args[0], "--completion") {
 		return args, nil, false
 	}
 	return args[:i], args[i+1:], true
