@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,7 @@ func TestImagesAreClean(t *testing.T) {
 	equal(t, "user of docker exec", p.inPod("", "id", "-u").ok(), "0\n")
 	p.inPod("root", "tazpod-init", "healthcheck").ok()
 	equal(t, "editor's complaints", p.inPod("tazpod", "sh", "-c", "HOME=/tmp/h && cp -r /usr/share/tazpod/home $HOME && nvim --headless +quitall 2>&1 && rm -r $HOME").ok(), "")
+	equal(t, "tmux's complaints", p.inPod("tazpod", "sh", "-c", "tmux -L test -f /dev/null new-session -d && tmux -L test source-file /usr/share/tazpod/home/.tmux.conf 2>&1; tmux -L test kill-server").ok(), "")
 }
 
 // TestContents finds in the lists of packages what is in the image.
@@ -71,15 +73,45 @@ func TestContents(t *testing.T) {
 	}
 }
 
-// TestCompletion completes the commands of a pod, in a shell as people have it.
+// words is what bash offers for the last word of a command line.
+const words = `
+words() {
+	COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMPREPLY=() COMP_POINT=999
+	[[ $(complete -p "$1") =~ -F\ ([^ ]+) ]] && "${BASH_REMATCH[1]}" "$1" "${!#}" "${COMP_WORDS[-2]}"
+	printf '%s\n' "${COMPREPLY[@]}"
+}
+`
+
+// everyWord prints a line for each command and flag of $program that --help tells and
+// completion doesn't offer, or the reverse, and how many commands there are.
+const everyWord = words + `
+commands=0
+while read -ra command; do
+	commands=$((commands + 1))
+	for ((i = 0; i < ${#command[@]}; i++)); do
+		words "$program" "${command[@]:0:i}" "${command[i]:0:1}" | grep -qx -e "${command[i]}" || echo "not offered: ${command[*]}"
+	done
+	[[ $program = tazpod || ${command[0]} != @(pid1|run) ]] || continue # they read their flags themselves
+	diff <("$program" "${command[@]}" --help 2>&1 | grep -oE '^(  -[a-zA-Z], |      )--[^ =]+' | sed 's/.*--//; s/\[no-\]//' | sort) \
+		<(words "$program" "${command[@]}" -- | sed 's/^--//' | sort) >/dev/null || echo "other flags: ${command[*]}"
+done < <("$program" --help 2>&1 | sed -n '/^Commands:/,$ s/^\([a-z][^[<]*\).*/\1/p')
+echo "$program: $((commands > 20)) $commands"`
+
+// TestCompletion completes every command of both programs, on the host and in a shell
+// of a pod as people have it.
 func TestCompletion(t *testing.T) {
 	p := withGemini(t)
-	out := p.ghost("ghost", "--", "bash", "-ic", `
-		complete_words() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMPREPLY=(); COMP_POINT=${#COMP_LINE}; _completion_loader "$1"; $(complete -p "$1" | sed 's/.*-F \([^ ]*\).*/\1/') "$1" "${!#}" ""; echo "$1: ${COMPREPLY[*]}"; }
-		complete_words tazpod-init st
-		complete_words tazpod-init vault re
-		alias k ctx ns; complete_words kubectl vers`).ok()
-	for _, want := range []string{"tazpod-init: status", "recovery restore resize", "alias k='kubectl'", "kubectl: version"} {
+	host := "PATH=" + filepath.Join(root, "bin") + ":$PATH program=tazpod; source <(tazpod completion bash)\n"
+	for where, out := range map[string]string{
+		"tazpod":      run(t, "bash", "-c", host+everyWord).ok(),
+		"tazpod-init": p.ghost("ghost", "--", "bash", "-ic", "program=tazpod-init; _completion_loader $program\n"+everyWord).ok(),
+	} {
+		if !strings.HasPrefix(out, where+": 1 ") {
+			t.Errorf("completion of %s:\n%s", where, out)
+		}
+	}
+	out := p.ghost("ghost", "--", "bash", "-ic", words+`alias k ctx ns; _completion_loader kubectl; words kubectl vers`).ok()
+	for _, want := range []string{"alias k='kubectl'", "\nversion"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}
@@ -165,18 +197,38 @@ func TestDockerfile(t *testing.T) {
 	for _, file := range extra {
 		run(t, "cp", file, filepath.Join(dir, "images/ca-certificates")).ok()
 	}
-	tag := prefix + "whole"
-	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "-f", tag).Run() })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	build := exec.CommandContext(ctx, "docker", "build", "--target", "base", "--tag", tag, dir)
-	build.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", build, err, out)
+	build := func(target string) (tag string) {
+		t.Helper()
+		tag = prefix + "whole-" + target
+		t.Cleanup(func() { _ = exec.Command("docker", "rmi", "-f", tag).Run() })
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "docker", "build", "--target", target, "--tag", tag, dir)
+		cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", cmd, err, out)
+		}
+		return tag
 	}
-	out := run(t, "docker", "run", "--rm", tag, "sh", "-c", "nvim --version | head -n 1; stat -c %a /usr/bin/tazpod-init /usr/lib/tazpod/list-packages").ok()
+	ours, err := os.ReadFile(filepath.Join(root, "bin/tazpod-init"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, file := range map[string]string{"base": "/usr/bin/tazpod-init", "binaries": "/tazpod-init"} {
+		container := strings.TrimSpace(run(t, "docker", "create", build(target), "none").ok())
+		run(t, "docker", "cp", container+":"+file, filepath.Join(dir, target)).ok()
+		run(t, "docker", "rm", container).ok()
+		theirs, err := os.ReadFile(filepath.Join(dir, target))
+		if err != nil || !bytes.Equal(theirs, ours) {
+			t.Errorf("%s of the image %s (%v) is another than make's", file, target, err)
+		}
+	}
+	out := run(t, "docker", "run", "--rm", prefix+"whole-base", "sh", "-c", "nvim --version | head -n 1; stat -c %a /usr/bin/tazpod-init /usr/lib/tazpod/list-packages").ok()
 	if !strings.HasPrefix(out, "NVIM v") || !strings.HasSuffix(out, "\n711\n755\n") {
 		t.Errorf("the image says %q; want neovim's version and the modes", out)
+	}
+	if os.Getenv("TAZPOD_EVERY_TOOL") != "" { // make images
+		run(t, "docker", "run", "--rm", build("gemini"), "sh", "-c", "kubectl version --client && TAZPOD_GHOST=1 HOME=/tmp gemini --version").ok()
 	}
 }
 
