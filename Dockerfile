@@ -7,10 +7,10 @@
 
 FROM debian:trixie-slim AS compile
 COPY images/ca-certificates/ /usr/local/share/ca-certificates/
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && mirror="$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^trixie //p' | head -n 1)" \
  && echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > /etc/apt/sources.list.d/backports.list \
- && apt-get update \
+ && apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates golang-1.26-go make \
  && update-ca-certificates
 COPY . /src
@@ -56,7 +56,7 @@ RUN if [ -n "$SNAPSHOT" ]; then \
 # Debian's archive is signed and read over http as a rule, so the certificates
 # can come from it; after this, https works through the host's proxies too.
 COPY images/ca-certificates/ /usr/local/share/ca-certificates/
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates \
  && update-ca-certificates \
  && apt-get clean \
@@ -65,7 +65,7 @@ RUN apt-get update \
 # gcc, libc6-dev and make build cgo and Python extensions; g++ and dpkg-dev, the
 # rest of build-essential, would add 110 MB. pwscore (libpwquality-tools) rates
 # new passphrases, with the dictionary that cracklib makes of wamerican.
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends upgrade \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       bash bash-completion bat btop cracklib-runtime cryptsetup-bin curl e2fsprogs eza fd-find fzf gcc git jq \
@@ -101,7 +101,7 @@ RUN groupadd --gid 1000 tazpod \
 # The list of packages is made beside the image, with what only that takes.
 FROM base-made AS base-list
 RUN cp /var/lib/dpkg/status /tmp/status \
- && apt-get update \
+ && apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-cyclonedx-lib \
  && mkdir -p /usr/share/tazpod/packages \
  && /usr/lib/tazpod/list-packages --dpkg /tmp/status base /usr/share/tazpod/packages \
@@ -126,10 +126,10 @@ ENTRYPOINT ["/usr/bin/tazpod-init", "pid1", "--"]
 
 FROM debian:trixie-slim AS k8s-tools
 COPY images/ca-certificates/ /usr/local/share/ca-certificates/
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && mirror="$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^trixie //p' | head -n 1)" \
  && echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > /etc/apt/sources.list.d/backports.list \
- && apt-get update \
+ && apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates golang-1.26-go \
  && update-ca-certificates \
  && ln -s ../lib/go-1.26/bin/go /usr/bin/go
@@ -150,7 +150,7 @@ RUN chmod -R u=rwX,go=rX /files
 FROM base AS k8s-made
 LABEL org.opencontainers.image.title="tazpod/k8s" \
       org.opencontainers.image.description="tazpod/base with kubectl, kubectx, kubens, helm, k9s, stern and talosctl"
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends kubectl kubectx \
  && apt-get clean \
  && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
@@ -164,7 +164,7 @@ RUN cd /usr/share/bash-completion/completions \
 FROM k8s-made AS k8s-list
 COPY --from=k8s-tools /modules /tmp/modules
 RUN cp /var/lib/dpkg/status /tmp/status \
- && apt-get update \
+ && apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-cyclonedx-lib \
  && /usr/lib/tazpod/list-packages --dpkg /tmp/status --go /tmp/modules k8s /usr/share/tazpod/packages \
       kubectl kubectx helm.sh/helm/v4 github.com/derailed/k9s github.com/stern/stern github.com/siderolabs/talos
@@ -177,7 +177,7 @@ COPY --from=k8s-list /usr/share/tazpod/packages /usr/share/tazpod/packages
 
 FROM debian:trixie-slim AS gemini-packages
 COPY images/ca-certificates/ /usr/local/share/ca-certificates/
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates nodejs npm \
  && update-ca-certificates
 ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
@@ -192,7 +192,7 @@ RUN chmod -R u=rwX,go=rX /files
 FROM k8s AS gemini-made
 LABEL org.opencontainers.image.title="tazpod/gemini" \
       org.opencontainers.image.description="tazpod/k8s with the Gemini CLI"
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs \
  && apt-get clean \
  && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
@@ -204,7 +204,7 @@ RUN runuser -u tazpod -- env -i HOME=/home/tazpod PATH=/usr/bin TAZPOD_GHOST=1 g
 
 FROM gemini-made AS gemini-list
 RUN cp /var/lib/dpkg/status /tmp/status \
- && apt-get update \
+ && apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-cyclonedx-lib \
  && /usr/lib/tazpod/list-packages --dpkg /tmp/status --npm /usr/lib/tazpod/gemini/node_modules/.package-lock.json gemini /usr/share/tazpod/packages nodejs @google/gemini-cli
 

@@ -19,10 +19,10 @@ const head = `# Generated from images/*/Dockerfile, for those who have docker on
 
 FROM debian:trixie-slim AS compile
 COPY images/ca-certificates/ /usr/local/share/ca-certificates/
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && mirror="$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^trixie //p' | head -n 1)" \
  && echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > /etc/apt/sources.list.d/backports.list \
- && apt-get update \
+ && apt-get update --error-on=any \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates golang-1.26-go make \
  && update-ca-certificates
 COPY . /src
