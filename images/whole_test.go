@@ -1,9 +1,12 @@
 package images
 
 import (
+	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -93,5 +96,29 @@ func TestWhole(t *testing.T) {
 	got, err := os.ReadFile(file)
 	if err != nil || string(got) != want {
 		t.Errorf("%s is not what images/*/Dockerfile make (%v): TAZPOD_UPDATE=1 go test ./images", file, err)
+	}
+}
+
+// TestModes finds programs that docker alone would copy into an image without the
+// right to run them; the launcher goes by what a file begins with.
+func TestModes(t *testing.T) {
+	for _, name := range Names() {
+		err := filepath.WalkDir(name, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if program := bytes.HasPrefix(text, []byte("#!")); err == nil && program != (info.Mode()&0o111 != 0) {
+				t.Errorf("%s has the mode %v; is it a program: %v", file, info.Mode(), program)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
