@@ -39,6 +39,8 @@ var commandList = []command{
 	connectCommand,
 	lockCommand,
 	statusCommand,
+	pullCommand,
+	envCommand,
 	doctorCommand,
 	healthcheckCommand,
 	versionCommand,

@@ -1,13 +1,9 @@
 package control
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -16,10 +12,6 @@ import (
 	"github.com/tazzo/tazpod/init/sys"
 	"github.com/tazzo/tazpod/init/wire"
 )
-
-// maxValue is a little less than what one variable may take (MAX_ARG_STRLEN in the
-// kernel's binfmts.h), its name included.
-const maxValue = 120 << 10 // bytes
 
 // variables are those that secrets.yml gives to the sessions of the ghost: the path of
 // a secret's file, or its content. A file that isn't there has none.
@@ -65,27 +57,14 @@ func (r *running) find(o *opened, e secrets.Entry) (place, shown string) {
 	return "", ""
 }
 
-// content is a file of the vault as the value of a variable, without the end of its
-// last line, as a shell takes it.
+// content is a file of the vault as the value of a variable.
 func (o *opened) content(place string) (string, error) {
 	f, err := sys.OpenFile(o.tree, place, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return "", errors.New("it is no file any more")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxValue+1))
-	defer clear(data)
-	switch {
-	case err != nil:
-		return "", err
-	case len(data) > maxValue:
-		return "", fmt.Errorf("it is longer than %d KiB", maxValue>>10)
-	case bytes.IndexByte(data, 0) >= 0:
-		return "", errors.New("a variable can't hold its null byte")
-	}
-	return strings.TrimSuffix(string(data), "\n"), nil
+	value, err := secrets.Content(f)
+	defer clear(value)
+	return string(value), err
 }

@@ -14,12 +14,12 @@ func TestContent(t *testing.T) {
 	put := func(name, text string) error {
 		return os.WriteFile(filepath.Join(o.tree.Name(), name), []byte(text), 0o600)
 	}
-	err := errors.Join(put("token", "a\nb\n\n"), put("null", "a\x00b"), put("most", strings.Repeat("x", maxValue)), put("more", strings.Repeat("x", maxValue+1)),
+	err := errors.Join(put("token", "a\nb\n\n"), put("null", "a\x00b"), put("most", strings.Repeat("x", 120<<10)), put("more", strings.Repeat("x", 120<<10+1)),
 		os.Symlink("token", filepath.Join(o.tree.Name(), "link")), os.Mkdir(filepath.Join(o.tree.Name(), "dir"), 0o700))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"token": "a\nb\n", "most": strings.Repeat("x", maxValue)} {
+	for name, want := range map[string]string{"token": "a\nb\n", "most": strings.Repeat("x", 120<<10)} {
 		if got, err := o.content(name); got != want || err != nil {
 			t.Errorf("content(%s) = %.20q, %v; want %.20q", name, got, err, want)
 		}

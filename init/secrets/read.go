@@ -99,7 +99,9 @@ func Role() error {
 		return err
 	}
 	var r reply
-	if r.List, err = Parse(wire.SecretsFile, data); err != nil {
+	if f, err := Parse(wire.SecretsFile, data); err == nil {
+		r.List = f.Secrets
+	} else {
 		text := strings.ToValidUTF8(err.Error(), "?")
 		r.Error = text[:min(len(text), maxError)]
 	}

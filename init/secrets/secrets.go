@@ -21,58 +21,90 @@ import (
 
 // Entry is one secret.
 type Entry struct {
-	Name    string `yaml:"name"`    // where it comes from
-	File    string `yaml:"file"`    // relative to the vault, or to its profile's directory; may be empty
-	Env     string `yaml:"env"`     // a variable of sessions that holds the path of the file
-	Value   bool   `yaml:"value"`   // it holds the content instead
-	Profile string `yaml:"profile"` // whose ghosts show it; empty for the default ghost's alone
+	Name        string `yaml:"name"`        // what it is called where it comes from
+	File        string `yaml:"file"`        // relative to the vault, or to its profile's directory
+	Env         string `yaml:"env"`         // a variable of sessions that holds the path of the file
+	Value       bool   `yaml:"value"`       // it holds the content instead
+	Profile     string `yaml:"profile"`     // whose ghosts show it; empty for the default ghost's alone
+	Environment string `yaml:"environment"` // of Infisical, instead of the file's
+	Path        string `yaml:"path"`        // folder of Infisical, instead of the file's
+	Source      string `yaml:"source"`      // see Kind
+	Mode        uint32 `yaml:"mode"`        // of the file, such as 0400; 0600 if 0
 }
 
-// List is the content of a secrets.yml.
+// List is the secrets of a secrets.yml.
 type List []Entry
 
-// document has the keys of the file, those of the original TazPod's among them.
-type document struct {
-	Config struct {
-		Project string `yaml:"infisical_project_id"`
-		URL     string `yaml:"infisical_url"`
-	} `yaml:"config"`
-	Secrets []Entry `yaml:"secrets"`
+// File is the content of a secrets.yml. Its keys are those of the original TazPod,
+// and some more.
+type File struct {
+	Config  Config `yaml:"config"`
+	Secrets List   `yaml:"secrets"`
+}
+
+// Config says where in Infisical the secrets are.
+type Config struct {
+	Project     string `yaml:"infisical_project_id"`
+	URL         string `yaml:"infisical_url"`
+	Environment string `yaml:"environment"` // "dev" if empty, as for Infisical's own program
+	Path        string `yaml:"path"`        // folder, "/" if empty
 }
 
 // Parse reads data, which came from path. Errors name file and line, or file and
-// entry.
-func Parse(path string, data []byte) (List, error) {
-	var d document
-	if err := strict.Decode(path, data, &d); err != nil {
+// entry. Every entry has a file then: one that names none gets the secret's name, or,
+// if there is only a variable, a place that is tazpod's own.
+func Parse(path string, data []byte) (*File, error) {
+	var f File
+	if err := strict.Decode(path, data, &f); err != nil {
 		return nil, err
 	}
-	taken := map[[2]string]bool{}
-	for i, e := range d.Secrets {
+	if err := f.Config.check(); err != nil {
+		return nil, fmt.Errorf("%s: config: %w", path, err)
+	}
+	taken := map[[3]string]bool{}
+	for i := range f.Secrets {
+		e := &f.Secrets[i]
 		err := e.check()
-		if key := [2]string{e.Profile, e.Env}; err == nil && e.Env != "" {
-			if taken[key] {
-				err = fmt.Errorf("env %s: another secret of the same group has it", e.Env)
+		if err == nil {
+			e.complete()
+			for _, key := range [][3]string{{"env", e.Profile, e.Env}, {"file", e.Profile, e.File}} {
+				if err == nil && key[2] != "" && taken[key] {
+					err = fmt.Errorf("%s %s: another secret of the same group has it", key[0], key[2])
+				}
+				taken[key] = true
 			}
-			taken[key] = true
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: secrets[%d]: %w", path, i, err)
 		}
 	}
-	return d.Secrets, nil
+	return &f, nil
+}
+
+func (e *Entry) complete() {
+	switch {
+	case e.File != "":
+	case e.Env != "":
+		e.File, e.Value = path.Join(wire.Values, e.Env), true
+	default:
+		e.File = e.Name
+	}
 }
 
 func (e Entry) check() error {
-	for key, value := range map[string]string{"name": e.Name, "file": e.File, "env": e.Env} {
+	for key, value := range map[string]string{"name": e.Name, "file": e.File, "env": e.Env, "source": e.Source} {
 		if strings.ContainsFunc(value, unicode.IsControl) || key == "name" && (value == "" || strings.Contains(value, ",")) {
 			return fmt.Errorf("%s %q: must be there, without commas and control characters", key, value)
 		}
 	}
-	if e.File != "" {
-		top, _, _ := strings.Cut(e.File, "/")
-		if !wire.Below(e.File) || top == wire.Profiles {
-			return fmt.Errorf("file %q is not a file's path below ~/secrets", e.File)
+	file := e.File
+	if file == "" && e.Env == "" {
+		file = e.Name
+	}
+	if file != "" {
+		top, _, _ := strings.Cut(file, "/")
+		if !wire.Below(file) || top == wire.Profiles || top == wire.Kept {
+			return fmt.Errorf("file %q is not a file's path below ~/secrets", file)
 		}
 	}
 	if e.Env != "" {
@@ -80,8 +112,11 @@ func (e Entry) check() error {
 			return err
 		}
 	}
-	if e.Value && (e.Env == "" || e.File == "") {
-		return errors.New("value: it takes a file, and env for the variable")
+	if e.Value && e.Env == "" {
+		return errors.New("value: it takes env for the variable")
+	}
+	if err := e.checkSource(); err != nil {
+		return err
 	}
 	if e.Profile != "" {
 		return wire.CheckProfile(e.Profile)

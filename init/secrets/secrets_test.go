@@ -21,12 +21,13 @@ secrets:
 `
 
 func TestParse(t *testing.T) {
-	got, err := Parse("secrets.yml", []byte(example))
+	f, err := Parse("secrets.yml", []byte(example))
 	want := List{{Name: "KUBECONFIG_CONTENT", File: "kubeconfig", Env: "KUBECONFIG", Profile: "prod"}, {Name: "AGE", File: "keys/age.key"},
-		{Name: "BARE", Env: "BARE"}, {Name: "KUBECONFIG_CONTENT", File: "other", Profile: "dev"}}
-	if err != nil || !slices.Equal(got, want) {
-		t.Fatalf("Parse(example) = %+v, %v; want %+v", got, err, want)
+		{Name: "BARE", Env: "BARE", File: ".tazpod/values/BARE", Value: true}, {Name: "KUBECONFIG_CONTENT", File: "other", Profile: "dev"}}
+	if err != nil || !slices.Equal(f.Secrets, want) {
+		t.Fatalf("Parse(example) = %+v, %v; want %+v", f, err, want)
 	}
+	got := f.Secrets
 	if p := strings.Join(got.Profiles(), " "); p != "dev prod" {
 		t.Errorf("Profiles() = %s; want dev prod", p)
 	}
@@ -35,7 +36,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("Place() of %s = %s; want %s", got[i].Name, p, want)
 		}
 	}
-	if empty, err := Parse("secrets.yml", []byte("config: {}\nsecrets: []\n")); err != nil || len(empty) != 0 {
+	if empty, err := Parse("secrets.yml", []byte("config: {}\nsecrets: []\n")); err != nil || len(empty.Secrets) != 0 {
 		t.Errorf("Parse(empty) = %v, %v", empty, err)
 	}
 }
@@ -68,7 +69,7 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestOnly(t *testing.T) {
-	list, err := Parse("secrets.yml", []byte(example))
+	f, err := Parse("secrets.yml", []byte(example))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,12 +78,12 @@ func TestOnly(t *testing.T) {
 		{"", "KUBECONFIG_CONTENT", "kubeconfig other"},
 		{"", "KUBECONFIG_CONTENT AGE", "kubeconfig other keys/age.key"},
 		{"dev", "KUBECONFIG_CONTENT", "other"},
-		{"dev", "AGE", ""},   // in no group of its
-		{"", "BARE", ""},     // has no file
+		{"dev", "AGE", ""}, // in no group of its
+		{"", "BARE", ".tazpod/values/BARE"},
 		{"", "AGE NONE", ""}, // all or nothing
 		{"", "age.key", ""},
 	} {
-		got, err := list.Only(c.profile, strings.Fields(c.names))
+		got, err := f.Secrets.Only(c.profile, strings.Fields(c.names))
 		var files []string
 		for _, e := range got {
 			files = append(files, e.File)
@@ -97,11 +98,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(example))
 	f.Add([]byte("secrets:\n- {name: X, file: y, profile: z}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		list, err := Parse("secrets.yml", data)
+		file, err := Parse("secrets.yml", data)
 		if err != nil {
 			return
 		}
-		for _, e := range list {
+		for _, e := range file.Secrets {
 			if strings.Contains("/"+e.Place()+"/", "/../") || strings.HasPrefix(e.Place(), "/") {
 				t.Errorf("Parse(%q) lets a file lie at %q", data, e.Place())
 			}

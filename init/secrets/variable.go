@@ -1,10 +1,18 @@
 package secrets
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strings"
 )
+
+// maxVariable is a little less than what one variable may take (MAX_ARG_STRLEN in the
+// kernel's binfmts.h), its name included.
+const maxVariable = 120 << 10 // bytes
 
 // steering are variables by which programs find code to run, or themselves: whoever
 // can write to the project would choose it. Those that begin with steeringPrefixes
@@ -48,4 +56,29 @@ func (l List) contested(e Entry) bool {
 	return l.Shared(e.File) || slices.ContainsFunc(l, func(other Entry) bool {
 		return other.Env == e.Env && other.File != "" && other.Profile != e.Profile
 	})
+}
+
+// Content is what a variable holds of a secret's file: all of it but the end of its
+// last line, as a shell takes it. The caller zeroes it.
+func Content(f *os.File) (value []byte, err error) {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no file")
+	}
+	if err != nil {
+		return nil, err
+	}
+	value, err = io.ReadAll(io.LimitReader(f, maxVariable+1))
+	switch {
+	case err != nil:
+	case len(value) > maxVariable:
+		err = fmt.Errorf("it is longer than %d KiB", maxVariable>>10)
+	case bytes.IndexByte(value, 0) >= 0:
+		err = errors.New("a variable can't hold its null byte")
+	}
+	if err != nil {
+		clear(value)
+		return nil, err
+	}
+	return bytes.TrimSuffix(value, []byte("\n")), nil
 }

@@ -19,7 +19,7 @@ func TestVariableNames(t *testing.T) {
 }
 
 func TestVariables(t *testing.T) {
-	list, err := Parse("secrets.yml", []byte(`secrets:
+	file, err := Parse("secrets.yml", []byte(`secrets:
   - {name: a, file: kubeconfig, env: KUBECONFIG, profile: prod}
   - {name: b, file: dev-config, env: KUBECONFIG, profile: dev}
   - {name: c, file: token, env: TOKEN, value: true}
@@ -31,9 +31,9 @@ func TestVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for profile, want := range map[string]string{"": "ce", "prod": "ad", "dev": "be", "none": ""} {
+	for profile, want := range map[string]string{"": "cef", "prod": "ad", "dev": "be", "none": ""} {
 		var got strings.Builder
-		for _, e := range list.Variables(profile) {
+		for _, e := range file.Secrets.Variables(profile) {
 			got.WriteString(e.Name)
 		}
 		if got.String() != want {
@@ -47,8 +47,9 @@ func TestBadVariables(t *testing.T) {
 		"[{name: a, env: LD_PRELOAD, file: x}]":                           "secrets[0]: env LD_PRELOAD",
 		"[{name: a, env: A B, file: x}]":                                  `secrets[0]: env "A B"`,
 		"[{name: a, value: true, file: x}]":                               "secrets[0]: value",
-		"[{name: a, value: true, env: X}]":                                "secrets[0]: value",
+		"[{name: a, value: true, env: X}]":                                "",
 		"[{name: a, env: X, file: a}, {name: b, env: X, file: b}]":        "secrets[1]: env X: another secret",
+		"[{name: a}, {name: b, file: a}]":                                 "secrets[1]: file a: another secret",
 		"[{name: a, env: X, file: a, value: 'yes please'}]":               "1: ",
 		"[{name: a, env: X, file: a, profile: p}, {name: b, env: X}]":     "",
 		"[{name: a, env: X, file: a, value: false}, {name: b, file: aa}]": "",

@@ -26,8 +26,14 @@ const (
 	GhostSocket = RuntimeDir + "/ghost.sock"
 	Profiles    = "profiles"    // directory of the vault with one for each profile
 	SecretsFile = "secrets.yml" // below Workspace: the secrets' names, and who shows them
-	UserName    = "tazpod"
-	UserID      = 1000 // uid and gid of UserName, in the image and in the vault
+	// Kept is a directory of the vault, and of each profile's, for what tazpod itself
+	// keeps there. Values in it has secrets that only a variable shows, and Pulled the
+	// record of the last pull.
+	Kept     = ".tazpod"
+	Values   = Kept + "/values"
+	Pulled   = Kept + "/pulled"
+	UserName = "tazpod"
+	UserID   = 1000 // uid and gid of UserName, in the image and in the vault
 )
 
 // User names of the SSH connection. GhostUser opens or joins the default ghost,

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/tazzo/tazpod/init/pull"
+	"github.com/tazzo/tazpod/init/secrets"
+	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
+	"github.com/tazzo/tazpod/launcher/term"
+)
+
+// shortestWatch keeps a whole team below what Infisical allows.
+const shortestWatch = 10 * time.Second
+
+var pullCommand = command{"pull", "In a ghost: bring the secrets that secrets.yml names into the vault.", false,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
+		dryRun := c.Flag("dry-run", "Tell what would change.").Bool()
+		replace := c.Flag("replace", "Even what was changed here.").Bool()
+		yes := c.Flag("trust", "Say yes to the commands that secrets.yml wants to run.").Bool()
+		watch := c.Flag("watch", "Go on, and pull again after each such time.").PlaceHolder("5m").Duration()
+		return func([]string) (int, error) {
+			if *watch != 0 && *watch < shortestWatch {
+				return 0, &exit{wire.ExitUsage, fmt.Errorf("--watch: %v is less than %v", *watch, shortestWatch), ""}
+			}
+			g, err := inside()
+			if err != nil {
+				return 0, err
+			}
+			defer g.dir.Close()
+			p := &pull.Pull{Dir: g.dir, Profile: g.profile, DryRun: *dryRun, Replace: *replace, Tell: tell}
+			trust := &pull.Trust{Dir: g.dir, Terminal: g.terminal, Yes: *yes}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+			defer stop()
+			for {
+				err := pullOnce(ctx, g, p, trust)
+				if *watch == 0 && ctx.Err() == nil {
+					return wire.ExitOK, err
+				}
+				if err != nil {
+					tell("error: " + err.Error())
+				}
+				select {
+				case <-ctx.Done():
+					return wire.ExitSignal + int(syscall.SIGINT), nil
+				case <-time.After(*watch):
+				}
+			}
+		}
+	}}
+
+func pullOnce(ctx context.Context, g *here, p *pull.Pull, trust *pull.Trust) error {
+	file, err := pull.Secrets(wire.Workspace)
+	if err != nil {
+		return err
+	}
+	p.Sources = map[string]pull.Source{
+		secrets.Exec:     &pull.Commands{Dir: wire.Workspace, Stderr: os.Stderr, Allowed: trust.Allow},
+		secrets.Prompt:   &pull.Person{Terminal: g.terminal},
+		secrets.FromHost: pull.FromHost{},
+	}
+	return p.Run(ctx, file.Secrets)
+}
+
+var envCommand = command{"env", `In a ghost: print the variables of secrets.yml as they are now, for eval "$(tazpod env)".`, false,
+	func(c *kingpin.CmdClause) func([]string) (int, error) {
+		return func([]string) (int, error) {
+			g, err := inside()
+			if err != nil {
+				return 0, err
+			}
+			defer g.dir.Close()
+			if _, ok := term.From(os.Stdout); ok {
+				return 0, &exit{wire.ExitUsage, errors.New("values are not for the screen"), `eval "$(tazpod env)" sets them in this shell`}
+			}
+			file, err := pull.Secrets(wire.Workspace)
+			if err != nil {
+				return 0, err
+			}
+			_, err = os.Stdout.Write(pull.Variables(g.dir, file.Secrets, g.profile, tell))
+			return wire.ExitOK, err
+		}
+	}}
+
+// here is the ghost that this process is in.
+type here struct {
+	dir      *os.Root // of its secrets
+	profile  string
+	terminal *term.Terminal // nil if there is none
+}
+
+func inside() (*here, error) {
+	if _, err := os.Stat(wire.GhostSocket); err != nil {
+		return nil, &exit{wire.ExitUsage, errors.New("secrets are in a ghost alone, and this is none"), "tazpod-init ghost opens one; on the host: tazpod pull"}
+	}
+	dir, err := os.OpenRoot(wire.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	g := &here{dir: dir, profile: os.Getenv("TAZPOD_PROFILE")}
+	if g.terminal, err = term.Controlling(); err != nil {
+		g.terminal = nil
+	}
+	return g, nil
+}
+
+func tell(text string) { fmt.Fprintln(os.Stderr, "tazpod: "+dial.Printable(text)) }
