@@ -32,7 +32,10 @@ COPY --from=compile /src/bin/tazpod-init /files/usr/bin/
 COPY images/base/home/ /files/usr/share/tazpod/home/
 COPY images/base/etc/ /files/etc/
 COPY images/base/usr/ /files/usr/
-RUN chmod -R u=rwX,go=rX /files && chmod 0711 /files/usr/bin/tazpod-init
+# In a pod there is no launcher: tazpod is short for tazpod-init there.
+RUN chmod -R u=rwX,go=rX /files && chmod 0711 /files/usr/bin/tazpod-init \
+ && ln -s tazpod-init /files/usr/bin/tazpod \
+ && ln -s tazpod-init /files/usr/share/bash-completion/completions/tazpod
 
 FROM debian:trixie-slim AS base-made
 LABEL org.opencontainers.image.title="tazpod/base" \

@@ -5,6 +5,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/tazzo/tazpod/launcher/dial"
 	"github.com/tazzo/tazpod/launcher/engine"
 	"github.com/tazzo/tazpod/launcher/project"
 )
@@ -17,21 +18,26 @@ var ghostCommand = command{"ghost", "Open or join the ghost of this project's po
 			if err != nil {
 				return 0, err
 			}
-			p, err := c.here(project.Overrides{})
-			if err != nil {
-				return 0, err
-			}
-			source, err := flags.source()
-			if err != nil {
-				return 0, err
-			}
-			pod, fresh, err := p.started()
-			if err != nil {
-				return 0, err
-			}
-			return p.session(pod, fresh, source, ask, *flags.plain)
+			return c.ghost(flags.passphraseFlags, ask, *flags.plain)
 		}
 	}}
+
+// ghost runs argv, or a login shell, in the ghost of this project's pod.
+func (c *call) ghost(flags passphraseFlags, ask dial.Ask, plain bool) (int, error) {
+	p, err := c.here(project.Overrides{})
+	if err != nil {
+		return 0, err
+	}
+	source, err := flags.source()
+	if err != nil {
+		return 0, err
+	}
+	pod, fresh, err := p.started()
+	if err != nil {
+		return 0, err
+	}
+	return p.session(pod, fresh, source, ask, plain)
+}
 
 // started returns the project's pod as it is, started again if it was stopped.
 func (p *place) started() (pod *engine.Pod, fresh bool, err error) {

@@ -33,11 +33,15 @@ func declarePassphrase(c *kingpin.CmdClause) passphraseFlags {
 	}
 }
 
+func profileFlag(c *kingpin.CmdClause) *string {
+	return c.Flag("profile", "Show only this group of secrets, in a ghost of its own.").PlaceHolder("NAME").String()
+}
+
 func declareSession(c *kingpin.CmdClause) sessionFlags {
 	return sessionFlags{
 		declarePassphrase(c),
 		c.Flag("no-tty", "Give the command no terminal although there is one.").Short('T').Bool(),
-		c.Flag("profile", "Show only this group of secrets, in a ghost of its own.").PlaceHolder("NAME").String(),
+		profileFlag(c),
 		c.Flag("only", "Show only this secret, to this one session (may be repeated).").PlaceHolder("NAME").Strings(),
 		c.Flag("ttl", "End the ghost after this time.").PlaceHolder("8h").String(),
 		c.Flag("idle", "End the ghost when nobody uses it for this time.").PlaceHolder("30m").String(),

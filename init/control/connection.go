@@ -200,7 +200,7 @@ func (p *pod) status(version string) wire.Status {
 		s.Vault.LeftOut = append(s.Vault.LeftOut, l.String())
 	}
 	s.Vault.Opened, s.Vault.Saved = stamp(info.Opened), stamp(info.Saved)
-	s.Vault.Changed = o.changed()
+	s.Vault.Changed, s.Vault.Pulled = o.changed(), o.pulled()
 	if err := o.lastError(); err != nil {
 		s.Vault.State, s.Vault.SaveError = wire.VaultUnsaved, err.Error()
 	}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -217,15 +218,38 @@ func (o *opened) linkTo(e secrets.Entry) string {
 
 // kind is the type of a file of the vault (S_IFMT bits); 0 when there is none that
 // can be reached without links.
-func (o *opened) kind(name string) uint32 {
+func (o *opened) kind(name string) uint32 { return o.stat(name).Mode & unix.S_IFMT }
+
+// stat is what the tree has by that name, all zero if it has nothing.
+func (o *opened) stat(name string) (st unix.Stat_t) {
 	place, err := sys.OpenPath(o.tree, name, unix.O_NOFOLLOW)
 	if err != nil {
-		return 0
+		return st
 	}
 	defer place.Close()
-	var st unix.Stat_t
 	if err := unix.Fstat(int(place.Fd()), &st); err != nil {
-		return 0
+		return unix.Stat_t{}
 	}
-	return st.Mode & unix.S_IFMT
+	return st
+}
+
+// pulled is when each profile's secrets were last pulled.
+func (o *opened) pulled() map[string]string {
+	times := map[string]string{}
+	profiles := []string{""}
+	if dir, err := sys.OpenFile(o.tree, wire.Profiles, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW); err == nil {
+		names, _ := dir.Readdirnames(64) // of what can't be read nothing is told
+		dir.Close()
+		profiles = append(profiles, names...)
+	}
+	for _, profile := range profiles {
+		place := wire.Pulled
+		if profile != "" {
+			place = path.Join(wire.Profiles, profile, wire.Pulled)
+		}
+		if st := o.stat(place); st.Mode&unix.S_IFMT == unix.S_IFREG && (profile == "" || wire.CheckProfile(profile) == nil) {
+			times[profile] = stamp(time.Unix(st.Mtim.Unix()))
+		}
+	}
+	return times
 }

@@ -61,8 +61,12 @@ func (p *Pull) Run(ctx context.Context, list secrets.List) error {
 			clear(c.value)
 		}
 	}()
-	records := map[string]record{}
 	var failures []error
+	top, err := readRecord(p.Dir, "")
+	if err != nil {
+		return err
+	}
+	records := map[string]record{"": top} // written even by a run without secrets
 	for _, e := range list {
 		if p.Profile != "" && e.Profile != p.Profile {
 			continue

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,16 @@ func (s Status) Text() string {
 	}
 	for _, what := range s.Vault.LeftOut {
 		line("", "NOT SAVED: "+what)
+	}
+	for _, profile := range slices.Sorted(maps.Keys(s.Vault.Pulled)) {
+		text := s.Vault.Pulled[profile]
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			text = time.Since(at).Round(time.Second).String() + " ago, " + text
+		}
+		if profile != "" {
+			text += ", profile " + profile
+		}
+		line("pulled", text)
 	}
 	for _, note := range s.Vault.Notes {
 		line("", "note: "+note)

@@ -116,14 +116,17 @@ const (
 
 // VaultStatus describes the vault. Times are RFC 3339, empty when they don't apply.
 type VaultStatus struct {
-	Path      string `json:"path"`
-	State     string `json:"state"`
-	Size      int64  `json:"size"`           // bytes, capacity
-	Used      int64  `json:"used,omitempty"` // bytes of content, known while open
-	Opened    string `json:"opened,omitempty"`
-	Saved     string `json:"saved,omitempty"`
-	Changed   bool   `json:"changed"` // something is not saved yet
-	SaveError string `json:"save_error,omitempty"`
+	Path   string `json:"path"`
+	State  string `json:"state"`
+	Size   int64  `json:"size"`           // bytes, capacity
+	Used   int64  `json:"used,omitempty"` // bytes of content, known while open
+	Opened string `json:"opened,omitempty"`
+	Saved  string `json:"saved,omitempty"`
+	// When secrets were last pulled into the open vault, by profile; "" is that of
+	// the default ghost.
+	Pulled    map[string]string `json:"pulled,omitempty"`
+	Changed   bool              `json:"changed"` // something is not saved yet
+	SaveError string            `json:"save_error,omitempty"`
 	// What no vault can hold, and so was left out of the last save: a path, quoted,
 	// and why.
 	LeftOut []string `json:"left_out,omitempty"`

@@ -48,5 +48,17 @@ fi
 # After the prompt, which it hooks into.
 [ ! -r /usr/share/tazpod/shell/zoxide.bash ] || . /usr/share/tazpod/shell/zoxide.bash
 
-# A ghost may end without asking its shells, whose history can be in the vault.
-[ -z "$TAZPOD_GHOST" ] || PROMPT_COMMAND="${PROMPT_COMMAND:+$PROMPT_COMMAND; }history -a"
+# What was pulled is in the variables from the next prompt on.
+__tazpod_pulled() {
+	local record
+	read -r record 2>/dev/null <~/secrets/.tazpod/pulled || return
+	[ "$record" != "$__tazpod_record" ] || return
+	[ -z "$1" ] || eval "$(tazpod-init env)"
+	__tazpod_record=$record
+}
+
+if [ -n "$TAZPOD_GHOST" ]; then
+	__tazpod_pulled
+	# A ghost may end without asking its shells, whose history can be in the vault.
+	PROMPT_COMMAND+=('__tazpod_pulled anew' 'history -a')
+fi

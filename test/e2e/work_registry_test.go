@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// TestPull builds a project's image on one that a registry has: what is here will do,
+// TestNewestImage builds a project's image on one that a registry has: what is here will do,
 // until --pull asks for the newest.
-func TestPull(t *testing.T) {
+func TestNewestImage(t *testing.T) {
 	p := newProject(t)
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
