@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -27,6 +29,8 @@ var pullCommand = command{"pull", "In a ghost: bring the secrets that secrets.ym
 		replace := c.Flag("replace", "Even what was changed here.").Bool()
 		yes := c.Flag("trust", "Say yes to the commands that secrets.yml wants to run.").Bool()
 		watch := c.Flag("watch", "Go on, and pull again after each such time.").PlaceHolder("5m").Duration()
+		wanted := c.Flag("wanted", "Print the files that the launcher is to bring.").Hidden().Bool()
+		given := c.Flag("import", "Bring this secret alone, which is on standard input.").Hidden().String()
 		return func([]string) (int, error) {
 			if *watch != 0 && *watch < shortestWatch {
 				return 0, &exit{wire.ExitUsage, fmt.Errorf("--watch: %v is less than %v", *watch, shortestWatch), ""}
@@ -40,6 +44,9 @@ var pullCommand = command{"pull", "In a ghost: bring the secrets that secrets.ym
 			trust := &pull.Trust{Dir: g.dir, Terminal: g.terminal, Yes: *yes}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			if *wanted || *given != "" {
+				return wire.ExitOK, fromHost(ctx, p, *given)
+			}
 			for {
 				err := pullOnce(ctx, g, p, trust)
 				if *watch == 0 && ctx.Err() == nil {
@@ -68,6 +75,23 @@ func pullOnce(ctx context.Context, g *here, p *pull.Pull, trust *pull.Trust) err
 		secrets.FromHost: pull.FromHost{},
 	}
 	return p.Run(ctx, file.Secrets)
+}
+
+// fromHost is the launcher's part of a pull: the list of what it is to bring, and one
+// of those.
+func fromHost(ctx context.Context, p *pull.Pull, name string) error {
+	file, err := pull.Secrets(wire.Workspace)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return json.NewEncoder(os.Stdout).Encode(p.FromHost(file.Secrets))
+	}
+	p.Sources = map[string]pull.Source{secrets.FromHost: pull.FromHost{In: os.Stdin}}
+	return p.Run(ctx, slices.DeleteFunc(file.Secrets, func(e secrets.Entry) bool {
+		kind, _ := e.Kind()
+		return e.Name != name || kind != secrets.FromHost
+	}))
 }
 
 var envCommand = command{"env", `In a ghost: print the variables of secrets.yml as they are now, for eval "$(tazpod env)".`, false,

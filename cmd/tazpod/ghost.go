@@ -18,12 +18,13 @@ var ghostCommand = command{"ghost", "Open or join the ghost of this project's po
 			if err != nil {
 				return 0, err
 			}
-			return c.ghost(flags.passphraseFlags, ask, *flags.plain)
+			return c.ghost(flags.passphraseFlags, ask, *flags.plain, nil)
 		}
 	}}
 
-// ghost runs argv, or a login shell, in the ghost of this project's pod.
-func (c *call) ghost(flags passphraseFlags, ask dial.Ask, plain bool) (int, error) {
+// ghost runs argv, or a login shell, in the ghost of this project's pod, after what is
+// to be done before in the same ghost.
+func (c *call) ghost(flags passphraseFlags, ask dial.Ask, plain bool, before func(*place, *dial.Client) error) (int, error) {
 	p, err := c.here(project.Overrides{})
 	if err != nil {
 		return 0, err
@@ -36,7 +37,7 @@ func (c *call) ghost(flags passphraseFlags, ask dial.Ask, plain bool) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	return p.session(pod, fresh, source, ask, plain)
+	return p.session(pod, fresh, source, ask, plain, before)
 }
 
 // started returns the project's pod as it is, started again if it was stopped.

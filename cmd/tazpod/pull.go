@@ -1,20 +1,29 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/dial"
+	"github.com/tazzo/tazpod/launcher/term"
 )
 
-var pullCommand = command{"pull", "Bring the secrets that secrets.yml names into the vault.", false, true,
+var pullCommand = command{"pull", "Bring the secrets that secrets.yml names into the vault.", false, false,
 	func(c *kingpin.CmdClause) func(*call) (int, error) {
-		inGhost := declareInGhost(c)
+		flags, profile := declarePassphrase(c), profileFlag(c)
 		dryRun := c.Flag("dry-run", "Tell what would change.").Bool()
 		replace := c.Flag("replace", "Even what was changed in the vault.").Bool()
-		yes := c.Flag("trust", "Say yes to the commands that secrets.yml wants to run in the ghost.").Bool()
+		yes := c.Flag("trust", "Say yes to the commands and the files of this machine that secrets.yml wants.").Bool()
 		watch := c.Flag("watch", "Go on, and pull again after each such time.").PlaceHolder("5m").String()
 		return func(c *call) (int, error) {
 			argv := []string{"pull"}
@@ -23,25 +32,111 @@ var pullCommand = command{"pull", "Bring the secrets that secrets.yml names into
 					argv = append(argv, flag)
 				}
 			}
-			return inGhost(c, argv)
+			return c.inGhost(flags, *profile, argv, func(p *place, client *dial.Client) error {
+				if *dryRun {
+					return nil
+				}
+				return p.bring(client, *yes)
+			})
 		}
 	}}
 
-// declareInGhost declares the flags of commands that are tazpod-init's own in a ghost,
-// and returns what runs them there.
-func declareInGhost(c *kingpin.CmdClause) func(*call, []string) (int, error) {
-	flags, profile := declarePassphrase(c), profileFlag(c)
-	return func(c *call, argv []string) (int, error) {
-		ask, err := dial.ParseAsk(*profile, nil, "", "", func(name string) string {
-			if name == wire.AskOnly { // there, no file can be replaced
-				return ""
-			}
-			return os.Getenv(name)
-		})
-		if err != nil {
-			return 0, &exit{wire.ExitUsage, err, ""}
-		}
-		c.argv = append([]string{wire.Binary}, argv...)
-		return c.ghost(flags, ask, false)
+// bring hands the pod the files of this machine that secrets.yml names and the vault
+// doesn't have. Whoever can write to the project could name any file, so each needs a
+// yes.
+func (p *place) bring(client *dial.Client, yes bool) error {
+	var list bytes.Buffer
+	if err := inPod(client, dial.Streams{In: strings.NewReader(""), Out: &list, Err: os.Stderr}, "pull", "--wanted"); err != nil {
+		return err
 	}
+	var wanted []wire.Wanted
+	if err := json.Unmarshal(list.Bytes(), &wanted); err != nil {
+		return fmt.Errorf("the pod's list of files: %w", err)
+	}
+	for _, w := range wanted {
+		if err := p.agree(w, yes); err != nil {
+			return err
+		}
+		f, err := hostFile(p.config.Dir, w.Path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", dial.Printable(w.Name), err)
+		}
+		err = inPod(client, dial.Streams{In: f, Out: io.Discard, Err: os.Stderr}, "pull", "--import", w.Name)
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *place) agree(w wire.Wanted, yes bool) error {
+	what := fmt.Sprintf("%s wants the file %q of this machine in the vault, as the secret %q", wire.SecretsFile, w.Path, w.Name)
+	if yes {
+		p.notify(what)
+		return nil
+	}
+	t, err := term.Controlling()
+	if err != nil {
+		return &exit{wire.ExitUsage, errors.New(what), "--trust gives your yes"}
+	}
+	defer t.Close()
+	t.Tell("tazpod: " + what + ". Programs in its ghosts can read it there.")
+	agreed, err := t.Confirm(p.ctx, "Copy it? [y/N] ")
+	if err == nil && !agreed {
+		err = &exit{wire.ExitUsage, errors.New("nothing was pulled"), ""}
+	}
+	return err
+}
+
+// hostFile opens a file that secrets.yml names: below the home, absolute, or below the
+// project.
+func hostFile(project, name string) (*os.File, error) {
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, err
+		}
+		name = filepath.Join(home, rest)
+	} else if !filepath.IsAbs(name) {
+		name = filepath.Join(project, name)
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// inPod runs a command of tazpod-init in the client's ghost.
+func inPod(client *dial.Client, streams dial.Streams, args ...string) error {
+	status, err := client.Run(dial.Quote(append([]string{wire.Binary}, args...)), nil, streams)
+	if err == nil && status != 0 {
+		err = &exit{wire.ExitFailure, fmt.Errorf("tazpod-init %s ended with status %d", strings.Join(args, " "), status), ""}
+	}
+	return err
+}
+
+// inGhost runs a command of tazpod-init in a ghost, as the user's session, after what
+// has to be done there before.
+func (c *call) inGhost(flags passphraseFlags, profile string, argv []string, before func(*place, *dial.Client) error) (int, error) {
+	ask, err := dial.ParseAsk(profile, nil, "", "", func(name string) string {
+		if name == wire.AskOnly { // there, no file can be replaced
+			return ""
+		}
+		return os.Getenv(name)
+	})
+	if err != nil {
+		return 0, &exit{wire.ExitUsage, err, ""}
+	}
+	c.argv = append([]string{wire.Binary}, argv...)
+	return c.ghost(flags, ask, false, before)
 }

@@ -30,7 +30,7 @@ var runCommand = command{"run", "Build and start what is missing, and open a gho
 			if err != nil {
 				return 0, err
 			}
-			return p.session(pod, fresh, source, ask, *flags.plain)
+			return p.session(pod, fresh, source, ask, *flags.plain, nil)
 		}
 	}}
 

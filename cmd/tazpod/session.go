@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/alecthomas/kingpin/v2"
 	"golang.org/x/sys/unix"
@@ -82,14 +84,22 @@ func (f passphraseFlags) source() (dial.Source, error) {
 // where this is refused they could see it anyway.
 func undumpable() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 
-// session runs argv, or a login shell, in the pod's ghost.
-func (p *place) session(pod *engine.Pod, fresh bool, source dial.Source, ask dial.Ask, plain bool) (int, error) {
+// session runs argv, or a login shell, in the pod's ghost, after what is to be done
+// before in the same ghost.
+func (p *place) session(pod *engine.Pod, fresh bool, source dial.Source, ask dial.Ask, plain bool, before func(*place, *dial.Client) error) (int, error) {
 	undumpable()
 	client, err := p.ghost(pod, fresh, source, ask)
 	if err != nil {
 		return 0, err
 	}
 	defer client.Close()
+	if before != nil {
+		release := hold(client)
+		defer release()
+		if err := before(p, client); err != nil {
+			return 0, p.lost(pod, err)
+		}
+	}
 	streams := dial.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	in, isIn := term.From(os.Stdin)
 	if _, isOut := term.From(os.Stdout); isIn && isOut && !plain {
@@ -97,4 +107,39 @@ func (p *place) session(pod *engine.Pod, fresh bool, source dial.Source, ask dia
 	}
 	status, err := client.Run(dial.Quote(p.argv), dial.Environment(os.Environ()), streams)
 	return status, p.lost(pod, err)
+}
+
+// hold keeps the ghost while sessions in it follow each other: it would end with the
+// first of them, and the next would need the passphrase.
+func hold(client *dial.Client) (release func()) {
+	in, keep := io.Pipe()
+	started, out := io.Pipe()
+	done, errs := make(chan struct{}), &late{w: os.Stderr}
+	go func() {
+		defer close(done)
+		// If there is no such session, the next says why.
+		_, _ = client.Run("echo && exec cat", nil, dial.Streams{In: in, Out: out, Err: errs})
+		out.Close()
+	}()
+	_, _ = started.Read(make([]byte, 1)) // it is there, or there will be none
+	go func() { _, _ = io.Copy(io.Discard, started) }()
+	return func() {
+		errs.open.Store(true)
+		keep.Close()
+		<-done
+	}
+}
+
+// late passes on what is written at the end: that the vault could not be saved, say.
+// What a session is told at its beginning, the others are told too.
+type late struct {
+	w    io.Writer
+	open atomic.Bool
+}
+
+func (l *late) Write(p []byte) (int, error) {
+	if !l.open.Load() {
+		return len(p), nil
+	}
+	return l.w.Write(p)
 }

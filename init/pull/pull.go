@@ -67,10 +67,7 @@ func (p *Pull) Run(ctx context.Context, list secrets.List) error {
 		return err
 	}
 	records := map[string]record{"": top} // written even by a run without secrets
-	for _, e := range list {
-		if p.Profile != "" && e.Profile != p.Profile {
-			continue
-		}
+	for _, e := range p.mine(list) {
 		c := change{group: p.group(e), file: e.File, perm: e.Perm()}
 		if _, ok := records[c.group]; !ok {
 			r, err := readRecord(p.Dir, c.group)
@@ -113,6 +110,28 @@ func (p *Pull) Run(ctx context.Context, list secrets.List) error {
 		}
 	}
 	return nil
+}
+
+// mine are the entries that the ghost shows.
+func (p *Pull) mine(list secrets.List) (mine secrets.List) {
+	for _, e := range list {
+		if p.Profile == "" || e.Profile == p.Profile {
+			mine = append(mine, e)
+		}
+	}
+	return mine
+}
+
+// FromHost are the entries whose file the launcher is to bring.
+func (p *Pull) FromHost(list secrets.List) []wire.Wanted {
+	wanted := []wire.Wanted{}
+	for _, e := range p.mine(list) {
+		kind, file := e.Kind()
+		if _, err := p.Dir.Stat(path.Join(p.group(e), e.File)); kind == secrets.FromHost && errors.Is(err, fs.ErrNotExist) {
+			wanted = append(wanted, wire.Wanted{Name: e.Name, Path: file})
+		}
+	}
+	return wanted
 }
 
 // group is the directory of the profile that the entry belongs to.

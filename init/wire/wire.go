@@ -153,6 +153,14 @@ type SessionStatus struct {
 	Started  string `json:"started"`
 }
 
+// Wanted is a secret that secrets.yml takes from a file of the launcher's machine, and
+// that the vault doesn't have: `tazpod-init pull --wanted` prints a list in JSON, and
+// `pull --import NAME` reads the file.
+type Wanted struct {
+	Name string `json:"name"`
+	Path string `json:"path"`
+}
+
 // LockReply answers RequestLock.
 type LockReply struct {
 	Sessions int    `json:"sessions"`        // ended by it

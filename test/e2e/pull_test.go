@@ -73,6 +73,39 @@ func TestPull(t *testing.T) {
 	p.ghost("ghost", "--", "script", "-qec", "tazpod env", "/dev/null").status(2)
 }
 
+// TestPullFromHost brings files of the launcher's machine, once.
+func TestPullFromHost(t *testing.T) {
+	p := newProject(t)
+	home := t.TempDir()
+	put := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(home, "key"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.secretsFile("secrets:\n  - {name: KEY, file: keys/key, source: file ~/key}\n  - {name: OTHER, env: OTHER, source: exec echo other}\n")
+	p.ghost("run", "base", "--", "true").ok()
+	pull := func(args ...string) result {
+		t.Helper()
+		pass := passphrase
+		return (&command{p: p, pass: &pass, args: append([]string{"pull"}, args...), env: []string{"HOME=" + home, "XDG_CONFIG_HOME=" + os.Getenv("XDG_CONFIG_HOME")}}).run()
+	}
+	const value = "line\n\x00\xff\n"
+	put(value)
+	pull().says(`wants the file "~/key" of this machine`, "--trust").status(2)
+	pull("--dry-run").says("tazpod pull").status(1)
+	pull("--trust").says("KEY: ~/secrets/keys/key is new", "OTHER: ").ok()
+	equal(t, "value", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/keys/key").ok(), value)
+	put("changed")
+	pull().says("KEY: ~/secrets/keys/key is there").ok()
+	equal(t, "value", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/keys/key; rm ~/secrets/keys/key").ok(), value)
+	if err := os.Remove(filepath.Join(home, "key")); err != nil {
+		t.Fatal(err)
+	}
+	pull("--trust").says("KEY: ", "no such file").status(1)
+	p.ghost("ghost", "--", "tazpod", "pull").says("it is to come from ~/key of your machine").status(1)
+}
+
 // aged looks at the age of what was pulled in status, which needs a ghost.
 func (p *project) aged() {
 	p.t.Helper()
