@@ -74,7 +74,11 @@ func pullOnce(ctx context.Context, g *here, p *pull.Pull, trust *pull.Trust) err
 		secrets.Prompt:   &pull.Person{Terminal: g.terminal},
 		secrets.FromHost: pull.FromHost{},
 	}
-	return p.Run(ctx, file.Secrets)
+	list := file.Secrets
+	if file.Config.Project == "" { // what has no source then is kept by hand
+		list = slices.DeleteFunc(list, func(e secrets.Entry) bool { return e.Source == "" })
+	}
+	return p.Run(ctx, list)
 }
 
 // fromHost is the launcher's part of a pull: the list of what it is to bring, and one

@@ -14,20 +14,32 @@ import (
 // input is a no. Keys typed before the question are no answer to it. The error is
 // the cause of ctx when that is done first.
 func (t *Terminal) Confirm(ctx context.Context, question string) (bool, error) {
+	answer, err := t.Line(ctx, question)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", err
+}
+
+// Line asks for a line, which is shown as it is typed. It returns io.EOF when the
+// input ends, the cause of ctx when that is done. Keys typed before the question are
+// no answer to it.
+func (t *Terminal) Line(ctx context.Context, question string) (string, error) {
 	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 	lines := *t.saved
 	lines.Lflag |= unix.ECHO | unix.ICANON | unix.ISIG
 	lines.Iflag |= unix.ICRNL
 	if err := unix.IoctlSetTermios(int(t.file.Fd()), unix.TCSETSF, &lines); err != nil {
-		return false, os.NewSyscallError("tcsetattr", err)
+		return "", os.NewSyscallError("tcsetattr", err)
 	}
 	defer func() { _ = unix.IoctlSetTermios(int(t.file.Fd()), unix.TCSETS, t.saved) }() // fails only when the terminal is gone
 	t.write(question)
 	stop, cancel, err := os.Pipe()
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer stop.Close()
 	end := context.AfterFunc(ctx, func() { cancel.Close() })
@@ -37,18 +49,13 @@ func (t *Terminal) Confirm(ctx context.Context, question string) (bool, error) {
 		}
 	}()
 	answer, err := t.line(stop)
-	switch {
-	case errors.Is(err, errStopped):
+	if err != nil {
 		t.write("\n")
-		return false, context.Cause(ctx)
-	case errors.Is(err, io.EOF):
-		t.write("\n")
-		return false, nil
-	case err != nil:
-		return false, err
 	}
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes", nil
+	if errors.Is(err, errStopped) {
+		err = context.Cause(ctx)
+	}
+	return answer, err
 }
 
 // line reads what is typed up to the end of the line, or until stop is at its end.
