@@ -39,6 +39,7 @@ var commandList = []command{
 	connectCommand,
 	lockCommand,
 	statusCommand,
+	loginCommand,
 	pullCommand,
 	envCommand,
 	doctorCommand,

@@ -29,7 +29,7 @@ var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the com
 		ttl := c.Flag("ttl", "End the ghost after this time.").PlaceHolder("8h").String()
 		idle := c.Flag("idle", "End the ghost when nobody uses it for this time.").PlaceHolder("30m").String()
 		return func(argv []string) (int, error) {
-			fd, err := descriptor(*given)
+			fd, err := descriptor("passphrase-fd", *given)
 			if err != nil {
 				return 0, err
 			}
@@ -44,14 +44,14 @@ var ghostCommand = command{"ghost", "Open or join the ghost: a shell, or the com
 // nobodysFD stands for a passphrase that nobody gives: people are asked.
 const nobodysFD = -1
 
-// descriptor reads the value of --passphrase-fd.
-func descriptor(given string) (int, error) {
+// descriptor reads the value of a flag such as --passphrase-fd.
+func descriptor(flag, given string) (int, error) {
 	if given == "" {
 		return nobodysFD, nil
 	}
 	fd, err := strconv.ParseUint(given, 10, 31)
 	if err != nil {
-		err = &exit{wire.ExitUsage, fmt.Errorf("--passphrase-fd: %q is no descriptor", given), "its number, such as 3"}
+		err = &exit{wire.ExitUsage, fmt.Errorf("--%s: %q is no descriptor", flag, given), "its number, such as 3"}
 	}
 	return int(fd), err
 }

@@ -47,8 +47,9 @@ var pullCommand = command{"pull", "In a ghost: bring the secrets that secrets.ym
 			if *wanted || *given != "" {
 				return wire.ExitOK, fromHost(ctx, p, *given)
 			}
+			from := &pull.FromInfisical{}
 			for {
-				err := pullOnce(ctx, g, p, trust)
+				err := pullOnce(ctx, g, p, trust, from)
 				if *watch == 0 && ctx.Err() == nil {
 					return wire.ExitOK, err
 				}
@@ -64,15 +65,19 @@ var pullCommand = command{"pull", "In a ghost: bring the secrets that secrets.ym
 		}
 	}}
 
-func pullOnce(ctx context.Context, g *here, p *pull.Pull, trust *pull.Trust) error {
+func pullOnce(ctx context.Context, g *here, p *pull.Pull, trust *pull.Trust, from *pull.FromInfisical) error {
 	file, err := pull.Secrets(wire.Workspace)
 	if err != nil {
 		return err
 	}
+	if from.Again(); from.Config != file.Config {
+		*from = pull.FromInfisical{Dir: g.dir, Config: file.Config}
+	}
 	p.Sources = map[string]pull.Source{
-		secrets.Exec:     &pull.Commands{Dir: wire.Workspace, Stderr: os.Stderr, Allowed: trust.Allow},
-		secrets.Prompt:   &pull.Person{Terminal: g.terminal},
-		secrets.FromHost: pull.FromHost{},
+		secrets.Infisical: from,
+		secrets.Exec:      &pull.Commands{Dir: wire.Workspace, Stderr: os.Stderr, Allowed: trust.Allow},
+		secrets.Prompt:    &pull.Person{Terminal: g.terminal},
+		secrets.FromHost:  pull.FromHost{},
 	}
 	list := file.Secrets
 	if file.Config.Project == "" { // what has no source then is kept by hand

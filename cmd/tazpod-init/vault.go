@@ -25,7 +25,7 @@ func vaultCommands() (list []command) {
 			run := v.Setup(c)
 			return func([]string) (int, error) {
 				_ = lockMemory() // as for a ghost
-				fd, err := descriptor(*given)
+				fd, err := descriptor("passphrase-fd", *given)
 				if err != nil {
 					return 0, err
 				}

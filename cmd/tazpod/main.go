@@ -43,7 +43,7 @@ type call struct {
 var commandList = []command{
 	initCommand, buildCommand, runCommand, upCommand, stopCommand, downCommand,
 	ghostCommand, enterCommand, sshCommand, connectCommand,
-	lockCommand, statusCommand, logsCommand, pullCommand,
+	lockCommand, statusCommand, logsCommand, loginCommand, pullCommand,
 	sshConfigCommand, doctorCommand, completionCommand, versionCommand,
 }
 

@@ -18,7 +18,7 @@ const module = "github.com/tazzo/tazpod/"
 // order has each half's packages from top to bottom. A package imports only
 // what stands below it in its half, or in shared.
 var (
-	pod = []string{"cmd/tazpod-init", "init/control", "init/pid1", "init/ghost", "init/pull", "init/secrets", "init/vault", "init/vault/ext4", "init/vault/device",
+	pod = []string{"cmd/tazpod-init", "init/control", "init/pid1", "init/ghost", "init/pull", "init/secrets/infisical", "init/secrets", "init/vault", "init/vault/ext4", "init/vault/device",
 		"init/luks", "init/steps", "init/sys"}
 	host   = []string{"cmd/tazpod", "launcher/engine", "launcher/image", "launcher/project", "launcher/tree", "launcher/trust", "images"}
 	shared = []string{"launcher/vault", "launcher/dial", "launcher/term", "init/locked", "init/strict", "init/wire"}
