@@ -45,6 +45,7 @@ lint:
 # are there when the last of them begin.
 .PHONY: test
 test: setup build lint arm64
+	cd test/infisical/sdk && $(GO) vet ./... && $(GO) test -count=1 ./...
 	bin/tazpod build gemini & images=$$!; trap 'kill $$images 2>/dev/null || true' EXIT; $(GO) test $(TEST_FLAGS) ./... && wait $$images
 
 # All that the images have by default, compiled and tried.

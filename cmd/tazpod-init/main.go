@@ -13,6 +13,7 @@ import (
 	_ "github.com/tazzo/tazpod/init/pid1"
 	"github.com/tazzo/tazpod/init/secrets"
 	"github.com/tazzo/tazpod/init/wire"
+	"github.com/tazzo/tazpod/launcher/dial"
 )
 
 // roles are what a process of this binary can be when another one starts it, as
@@ -50,7 +51,7 @@ func role(name string) int {
 
 // fail prints an error the way both programs do and returns its exit code.
 func fail(code int, err error, hint string) int {
-	fmt.Fprintln(os.Stderr, "tazpod: error:", err)
+	fmt.Fprintln(os.Stderr, "tazpod: error:", dial.Printable(err.Error()))
 	if hint != "" {
 		fmt.Fprintln(os.Stderr, "tazpod: hint:", strings.ReplaceAll(hint, "\n", "\n              "))
 	}

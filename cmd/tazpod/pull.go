@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -23,7 +24,8 @@ var pullCommand = command{"pull", "Bring the secrets that secrets.yml names into
 		flags, profile := declarePassphrase(c), profileFlag(c)
 		dryRun := c.Flag("dry-run", "Tell what would change.").Bool()
 		replace := c.Flag("replace", "Even what was changed in the vault.").Bool()
-		yes := c.Flag("trust", "Say yes to the commands and the files of this machine that secrets.yml wants.").Bool()
+		yes := c.Flag("trust", "Say yes to the commands that secrets.yml wants to run in the ghost.").Bool()
+		files := c.Flag("trust-file", "Say yes to this file of this machine, if secrets.yml wants it (may be repeated).").PlaceHolder("PATH").Strings()
 		watch := c.Flag("watch", "Go on, and pull again after each such time.").PlaceHolder("5m").String()
 		return func(c *call) (int, error) {
 			argv := []string{"pull"}
@@ -36,17 +38,19 @@ var pullCommand = command{"pull", "Bring the secrets that secrets.yml names into
 				if *dryRun {
 					return nil
 				}
-				return p.bring(client, *yes)
+				return p.bring(client, *files)
 			})
 		}
 	}}
 
+const maxList = 64 << 10 // bytes, of the pod's list of files
+
 // bring hands the pod the files of this machine that secrets.yml names and the vault
 // doesn't have. Whoever can write to the project could name any file, so each needs a
-// yes.
-func (p *place) bring(client *dial.Client, yes bool) error {
-	var list bytes.Buffer
-	if err := inPod(client, dial.Streams{In: strings.NewReader(""), Out: &list, Err: os.Stderr}, "pull", "--wanted"); err != nil {
+// yes: on the terminal, or by its path in trusted.
+func (p *place) bring(client *dial.Client, trusted []string) error {
+	list := &limited{left: maxList}
+	if err := inPod(client, dial.Streams{In: strings.NewReader(""), Out: list, Err: dial.PrintableWriter(os.Stderr)}, "pull", "--wanted"); err != nil {
 		return err
 	}
 	var wanted []wire.Wanted
@@ -54,31 +58,38 @@ func (p *place) bring(client *dial.Client, yes bool) error {
 		return fmt.Errorf("the pod's list of files: %w", err)
 	}
 	for _, w := range wanted {
-		if err := p.agree(w, yes); err != nil {
-			return err
-		}
-		f, err := hostFile(p.config.Dir, w.Path)
-		if err != nil {
-			return fmt.Errorf("%s: %w", dial.Printable(w.Name), err)
-		}
-		err = inPod(client, dial.Streams{In: f, Out: io.Discard, Err: os.Stderr}, "pull", "--import", w.Name)
-		f.Close()
-		if err != nil {
+		if err := p.bringOne(client, w, trusted); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *place) agree(w wire.Wanted, yes bool) error {
-	what := fmt.Sprintf("%s wants the file %q of this machine in the vault, as the secret %q", wire.SecretsFile, w.Path, w.Name)
-	if yes {
-		p.notify(what)
+func (p *place) bringOne(client *dial.Client, w wire.Wanted, trusted []string) error {
+	f, path, err := hostFile(w.Path)
+	if err != nil {
+		return fmt.Errorf("%q: %w", w.Name, err)
+	}
+	defer f.Close()
+	if err := p.agree(w, path, trusted); err != nil {
+		return err
+	}
+	entry, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	return inPod(client, dial.Streams{In: f, Out: io.Discard, Err: dial.PrintableWriter(os.Stderr)}, "pull", "--import="+string(entry))
+}
+
+// agree asks about a file that is open already, by the path that it really has.
+func (p *place) agree(w wire.Wanted, path string, trusted []string) error {
+	what := fmt.Sprintf("%s wants the file %q of this machine in the vault, as the secret %q", wire.SecretsFile, path, w.Name)
+	if slices.Contains(trusted, path) {
 		return nil
 	}
 	t, err := term.Controlling()
 	if err != nil {
-		return &exit{wire.ExitUsage, errors.New(what), "--trust gives your yes"}
+		return &exit{wire.ExitUsage, errors.New(what), fmt.Sprintf("if you want that: --trust-file %q", path)}
 	}
 	defer t.Close()
 	t.Tell("tazpod: " + what + ". Programs in its ghosts can read it there.")
@@ -89,31 +100,52 @@ func (p *place) agree(w wire.Wanted, yes bool) error {
 	return err
 }
 
-// hostFile opens a file that secrets.yml names: below the home, absolute, or below the
-// project.
-func hostFile(project, name string) (*os.File, error) {
+// hostFile opens a file that secrets.yml names, and tells where it really is: links may
+// lie on the way.
+func hostFile(name string) (f *os.File, path string, err error) {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		name = filepath.Join(home, rest)
-	} else if !filepath.IsAbs(name) {
-		name = filepath.Join(project, name)
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+	if !filepath.IsAbs(name) {
+		return nil, "", fmt.Errorf("%q begins neither with / nor with ~/", name)
+	}
+	if f, err = os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
+		return nil, "", err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is no file", name)
 	}
+	if err == nil {
+		path, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, "", err
 	}
-	return f, nil
+	return f, path, nil
+}
+
+// limited is a buffer for what a pod says.
+type limited struct {
+	bytes.Buffer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, io.ErrShortBuffer
+	}
+	return l.Buffer.Write(p)
+}
+
+// ReadFrom would go around Write.
+func (l *limited) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{l}, r)
 }
 
 // inPod runs a command of tazpod-init in the client's ghost.

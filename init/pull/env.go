@@ -44,6 +44,9 @@ func Variables(dir *os.Root, list secrets.List, profile string, tell func(string
 }
 
 func variable(dir *os.Root, e secrets.Entry, place string) ([]byte, error) {
+	if err := plain(dir, place); err != nil {
+		return nil, err
+	}
 	f, err := dir.OpenFile(place, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

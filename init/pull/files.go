@@ -1,7 +1,6 @@
 package pull
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -36,12 +36,38 @@ func readRecord(dir *os.Root, group string) (record, error) {
 	return r, nil
 }
 
-func (r record) write(dir *os.Root, group string) error {
+// change is the record as a file to be written.
+func (r record) change(group string) (change, error) {
 	data, err := json.Marshal(r)
-	if err != nil {
-		return err
+	return change{group: group, file: wire.Pulled, perm: 0o600, value: append(data, '\n')}, err
+}
+
+// plain is an error when one of the directories that place lies in is a link: it could
+// lead from one profile into another, and only their owner can have put it there.
+func plain(dir *os.Root, place string) error {
+	for parent := path.Dir(place); parent != "."; parent = path.Dir(parent) {
+		info, err := dir.Lstat(parent)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%s is a link: nothing is pulled through it", path.Join("~/secrets", parent))
+		}
 	}
-	return write(dir, []change{{group: group, file: wire.Pulled, perm: 0o600, value: append(data, '\n')}})
+	return nil
+}
+
+// lock keeps other pulls away until it is closed, or this process ends.
+func lock(dir *os.Root) (io.Closer, error) {
+	if err := errors.Join(plain(dir, wire.Pulled), dir.MkdirAll(wire.Kept, 0o700)); err != nil {
+		return nil, err
+	}
+	f, err := dir.Open(wire.Kept)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another pull is running (%w)", err)
+	}
+	return f, nil
 }
 
 // readFile reads a regular file of a secret's size.
@@ -61,8 +87,11 @@ func readFile(dir *os.Root, place string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxValue+1))
 }
 
-// staged is a change whose new content lies beside its file, and whose old content
-// is kept there until all is well.
+// stage is where new files lie before they are renamed, and old ones in case it must be
+// undone. What a pull that was cut short left there goes with the next.
+const stage = wire.Kept + "/staged"
+
+// staged is a change that is being made.
 type staged struct {
 	change
 	fresh, old string
@@ -74,28 +103,39 @@ type staged struct {
 // file at every moment, the old or the new; only a crash between two of the renames
 // leaves some of each.
 func write(dir *os.Root, changes []change) (err error) {
+	if err := errors.Join(dir.RemoveAll(stage), dir.MkdirAll(stage, 0o700)); err != nil {
+		return err
+	}
 	var all []*staged
 	defer func() {
 		for _, s := range all {
-			if err != nil && s.done {
-				err = errors.Join(err, s.undo(dir))
+			if err == nil || !s.done {
+				continue
 			}
-			_, _ = dir.Remove(s.fresh), dir.Remove(s.old) // as far as they are there
+			if undoErr := s.undo(dir); undoErr != nil {
+				err = fmt.Errorf("%w; %s was changed, and its old content is in %s: %w", err, s.place(), path.Join("~/secrets", s.old), undoErr)
+				s.old = ""
+			}
 		}
+		for _, s := range all {
+			_ = dir.Remove(s.fresh) // it may be renamed, and the other not there
+			if s.old != "" {
+				_ = dir.Remove(s.old)
+			}
+		}
+		_ = dir.Remove(stage) // as far as it is empty
 	}()
-	for _, c := range changes {
-		parent := path.Dir(c.place())
-		if err := dir.MkdirAll(parent, 0o700); err != nil {
-			return err
-		}
-		temporary := path.Join(parent, ".tazpod-"+rand.Text())
-		s := &staged{change: c, fresh: temporary + ".new", old: temporary + ".old"}
+	for i, c := range changes {
+		s := &staged{change: c, fresh: path.Join(stage, strconv.Itoa(i)+".new"), old: path.Join(stage, strconv.Itoa(i)+".old")}
 		all = append(all, s)
 		if err := s.stage(dir); err != nil {
 			return err
 		}
 	}
 	for _, s := range all {
+		if err := s.check(dir); err != nil {
+			return err
+		}
 		if err := dir.Rename(s.fresh, s.place()); err != nil {
 			return err
 		}
@@ -105,6 +145,9 @@ func write(dir *os.Root, changes []change) (err error) {
 }
 
 func (s *staged) stage(dir *os.Root) error {
+	if err := errors.Join(plain(dir, s.place()), dir.MkdirAll(path.Dir(s.place()), 0o700)); err != nil {
+		return err
+	}
 	f, err := dir.OpenFile(s.fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -118,6 +161,20 @@ func (s *staged) stage(dir *os.Root) error {
 		return nil
 	}
 	return err
+}
+
+// check looks once more at what is replaced: since it was compared, people have been
+// asked and commands run.
+func (s *staged) check(dir *os.Root) error {
+	if s.expect == "" {
+		return nil
+	}
+	now, err := readFile(dir, s.place())
+	defer clear(now)
+	if found := sum(now); err == nil && found == s.expect || errors.Is(err, fs.ErrNotExist) && s.expect == missing {
+		return nil
+	}
+	return errors.Join(err, fmt.Errorf("%s was changed meanwhile", path.Join("~/secrets", s.place())))
 }
 
 func (s *staged) undo(dir *os.Root) error {

@@ -11,7 +11,6 @@
 package pull
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/tazzo/tazpod/init/secrets"
@@ -41,6 +41,7 @@ type Pull struct {
 	Tell    func(string)      // progress, a line for each secret
 	DryRun  bool              // changes nothing
 	Replace bool              // even files with changes of their own
+	Watch   bool              // it is one of many: without changes it writes nothing, most times
 }
 
 // change is a file to be written.
@@ -48,7 +49,13 @@ type change struct {
 	group, file string // where its record is, and how it is called there
 	perm        fs.FileMode
 	value       []byte
+	expect      string // hash of what it replaces, or missing; "" for whatever is there
 }
+
+const (
+	missing  = "missing"
+	watchAge = time.Hour // how old a record may get while pull watches
+)
 
 func (c change) place() string { return path.Join(c.group, c.file) }
 
@@ -61,12 +68,18 @@ func (p *Pull) Run(ctx context.Context, list secrets.List) error {
 			clear(c.value)
 		}
 	}()
-	var failures []error
+	l, err := lock(p.Dir)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	top, err := readRecord(p.Dir, "")
 	if err != nil {
 		return err
 	}
 	records := map[string]record{"": top} // written even by a run without secrets
+	var failures []error
+	var outcomes []string
 	for _, e := range p.mine(list) {
 		c := change{group: p.group(e), file: e.File, perm: e.Perm()}
 		if _, ok := records[c.group]; !ok {
@@ -76,7 +89,10 @@ func (p *Pull) Run(ctx context.Context, list secrets.List) error {
 			}
 			records[c.group] = r
 		}
-		outcome, err := p.fetch(ctx, e, &c, records[c.group])
+		outcome, err := p.fetch(ctx, e, &c, records)
+		if c.value != nil {
+			changes = append(changes, c)
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -84,20 +100,28 @@ func (p *Pull) Run(ctx context.Context, list secrets.List) error {
 			failures = append(failures, fmt.Errorf("%s: %w", e.Name, err))
 			continue
 		}
-		if c.value != nil {
-			changes = append(changes, c)
-		}
-		p.Tell(fmt.Sprintf("%s: %s %s", e.Name, path.Join("~/secrets", c.place()), outcome))
+		outcomes = append(outcomes, fmt.Sprintf("%s: %s %s", e.Name, path.Join("~/secrets", c.place()), outcome))
 	}
 	if len(failures) > 0 {
 		return fmt.Errorf("%w\nnothing was changed", errors.Join(failures...))
 	}
-	if p.DryRun {
+	if !p.DryRun {
+		if err := p.write(changes, records); err != nil {
+			return err
+		}
+	}
+	for _, o := range outcomes {
+		p.Tell(o)
+	}
+	return nil
+}
+
+// write makes the changes and, with them, the records of each group.
+func (p *Pull) write(changes []change, records map[string]record) error {
+	if at, err := time.Parse(time.RFC3339Nano, records[""].Pulled); p.Watch && len(changes) == 0 && err == nil && time.Since(at) < watchAge {
 		return nil
 	}
-	if err := write(p.Dir, changes); err != nil {
-		return fmt.Errorf("%w\nnothing was changed", err)
-	}
+	all := slices.Clone(changes)
 	for group, r := range records {
 		for _, c := range changes {
 			if c.group == group {
@@ -105,11 +129,13 @@ func (p *Pull) Run(ctx context.Context, list secrets.List) error {
 			}
 		}
 		r.Pulled = time.Now().UTC().Format(time.RFC3339Nano)
-		if err := r.write(p.Dir, group); err != nil {
+		c, err := r.change(group)
+		if err != nil {
 			return err
 		}
+		all = append(all, c)
 	}
-	return nil
+	return write(p.Dir, all)
 }
 
 // mine are the entries that the ghost shows.
@@ -128,7 +154,7 @@ func (p *Pull) FromHost(list secrets.List) []wire.Wanted {
 	for _, e := range p.mine(list) {
 		kind, file := e.Kind()
 		if _, err := p.Dir.Stat(path.Join(p.group(e), e.File)); kind == secrets.FromHost && errors.Is(err, fs.ErrNotExist) {
-			wanted = append(wanted, wire.Wanted{Name: e.Name, Path: file})
+			wanted = append(wanted, wire.Wanted{Name: e.Name, Profile: e.Profile, File: e.File, Path: file})
 		}
 	}
 	return wanted
@@ -144,50 +170,73 @@ func (p *Pull) group(e secrets.Entry) string {
 
 // fetch puts the entry's value into c if its file is to be written, and says what
 // becomes of that.
-func (p *Pull) fetch(ctx context.Context, e secrets.Entry, c *change, r record) (outcome string, err error) {
+func (p *Pull) fetch(ctx context.Context, e secrets.Entry, c *change, records map[string]record) (outcome string, err error) {
 	kind, _ := e.Kind()
-	now, err := readFile(p.Dir, c.place())
-	defer clear(now)
-	missing := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !missing {
+	if err := plain(p.Dir, c.place()); err != nil {
 		return "", err
 	}
-	if !missing && (kind == secrets.Prompt || kind == secrets.FromHost) {
-		return "is there", nil
+	now, err := readFile(p.Dir, c.place())
+	defer clear(now)
+	none := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !none {
+		return "", err
+	}
+	if kind == secrets.Prompt || kind == secrets.FromHost {
+		switch {
+		case !none:
+			return "is there", nil
+		case p.DryRun:
+			return "is to come", nil
+		}
 	}
 	source, ok := p.Sources[kind]
 	if !ok {
 		return "", fmt.Errorf("source %s can't be had here", kind)
 	}
 	value, err := source.Fetch(ctx, e)
-	switch {
-	case err != nil:
-		return "", err
-	case len(value) > maxValue:
-		clear(value)
-		return "", fmt.Errorf("it is longer than %d KiB", maxValue>>10)
+	if err == nil && len(value) > maxValue {
+		err = fmt.Errorf("it is longer than %d KiB", maxValue>>10)
 	}
-	pulled, fresh := r.Files[c.file], sum(value)
-	switch {
-	case missing:
-		c.value, outcome = value, "is new"
-	case bytes.Equal(now, value):
+	if err != nil {
 		clear(value)
-		r.Files[c.file] = fresh
-		return "is unchanged", nil
-	case p.Replace || sum(now) == pulled:
-		c.value, outcome = value, "is changed"
-	case fresh == pulled:
-		clear(value)
-		return "stays: it was changed here, and not where it comes from", nil
-	default:
-		clear(value)
-		return "", fmt.Errorf("%s holds something else than what was pulled: move it away, or --replace it", path.Join("~/secrets", c.place()))
+		return "", err
 	}
 	if value == nil {
-		c.value = []byte{}
+		value = []byte{}
 	}
-	return outcome, nil
+	r, ok := records[c.group].Files[c.file]
+	if !ok { // it has moved to its profile since
+		r = records[""].Files[c.file]
+	}
+	here, fresh := sum(now), sum(value)
+	c.expect = here
+	switch {
+	case none:
+		c.value, c.expect, outcome = value, missing, "is new"
+	case here == fresh && p.perm(c.place()) == c.perm:
+		records[c.group].Files[c.file] = fresh
+		outcome = "is unchanged"
+	case here == fresh:
+		c.value, outcome = value, "has another mode"
+	case p.Replace || here == r:
+		c.value, outcome = value, "is changed"
+	case fresh == r:
+		outcome = "stays: it was changed here, and not where it comes from"
+	default:
+		err = fmt.Errorf("%s holds something else than what was pulled: move it away, or --replace it", path.Join("~/secrets", c.place()))
+	}
+	if c.value == nil {
+		clear(value)
+	}
+	return outcome, err
+}
+
+func (p *Pull) perm(place string) fs.FileMode {
+	info, err := p.Dir.Stat(place)
+	if err != nil {
+		return 0
+	}
+	return info.Mode().Perm()
 }
 
 func sum(value []byte) string {

@@ -233,7 +233,7 @@ func (f fetcher) Fetch(context.Context, secrets.Entry) ([]byte, error) { return 
 
 func TestCommands(t *testing.T) {
 	var stderr strings.Builder
-	allow := func(context.Context, string) error { return nil }
+	allow := func(context.Context, secrets.Entry) error { return nil }
 	for command, want := range map[string]string{
 		"printf 'a\\nb\\n'":            "a\nb\n",
 		"echo value; echo warning >&2": "value\n",
@@ -257,7 +257,7 @@ func TestCommands(t *testing.T) {
 		t.Errorf("stderr = %q; want the warning alone", stderr.String())
 	}
 	refused := errors.New("refused")
-	s := &Commands{Allowed: func(context.Context, string) error { return refused }}
+	s := &Commands{Allowed: func(context.Context, secrets.Entry) error { return refused }}
 	if _, err := s.Fetch(t.Context(), secrets.Entry{Source: "exec touch " + filepath.Join(t.TempDir(), "ran")}); !errors.Is(err, refused) {
 		t.Errorf("Fetch(refused) = %v", err)
 	}
@@ -268,7 +268,7 @@ func TestTrust(t *testing.T) {
 	trust := &Trust{Dir: g.dir}
 	ask := func(command, says string) {
 		t.Helper()
-		err := trust.Allow(t.Context(), command)
+		err := trust.Allow(t.Context(), secrets.Entry{Name: "A", File: "a", Source: "exec " + command})
 		if (err != nil) != (says != "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("Allow(%s) = %v; want %q", command, err, says)
 		}
@@ -278,12 +278,99 @@ func TestTrust(t *testing.T) {
 	ask("one", "")
 	trust.Yes = false
 	ask("one", "")
-	ask("one ", "wants to run")
+	ask("one x", "wants to run")
 	trust.Yes = true
 	ask("two", "")
 	trust.Yes = false
 	ask("one", "")
 	ask("two", "")
+	for _, e := range []secrets.Entry{{Name: "B", File: "a"}, {Name: "A", File: "b"}, {Name: "A", File: "a", Profile: "dev"}, {Name: "A", File: "a", Env: "X"}} {
+		e.Source = "exec one"
+		if err := trust.Allow(t.Context(), e); err == nil {
+			t.Errorf("Allow(%+v) = nil: the yes was for another place", e)
+		}
+	}
+	trust.Yes, trust.DryRun = true, true
+	ask("three", "")
+	trust.Yes, trust.DryRun = false, false
+	ask("three", "wants to run")
+}
+
+// TestMeanwhile has somebody write a file while the values are fetched.
+func TestMeanwhile(t *testing.T) {
+	for what, before := range map[string]bool{"a file that was there": true, "a new one": false} {
+		g := newGhost(t)
+		if before {
+			if err := g.pull(Pull{}, "[{name: A, file: a}]", values{"A": "VALUE1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file, err := secrets.Parse("secrets.yml", []byte("secrets: [{name: A, file: a}, {name: B, file: b}]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := Pull{Dir: g.dir, Tell: func(string) {}, Sources: map[string]Source{secrets.Infisical: fetcher(func() ([]byte, error) {
+			g.put("a", "mine")
+			return []byte("VALUE2"), nil
+		})}}
+		if before { // A is compared before B is fetched
+			n := 0
+			p.Sources[secrets.Infisical] = fetcher(func() ([]byte, error) {
+				if n++; n == 2 {
+					g.put("a", "mine")
+				}
+				return []byte("VALUE2"), nil
+			})
+		}
+		g.want(what, p.Run(t.Context(), file.Secrets), "a was changed meanwhile", "a=mine")
+	}
+}
+
+// TestOneAtATime refuses a pull beside another.
+func TestOneAtATime(t *testing.T) {
+	g := newGhost(t)
+	l, err := lock(g.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.want("beside another", g.pull(Pull{}, "[{name: A}]", values{"A": "VALUE"}), "another pull is running", "")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g.want("after it", g.pull(Pull{}, "[{name: A}]", values{"A": "VALUE"}), "", "A=VALUE")
+}
+
+// TestLinksBetweenProfiles plants links by which one profile's secret would land in
+// another.
+func TestLinksBetweenProfiles(t *testing.T) {
+	g := newGhost(t)
+	g.put("profiles/prod/x", "")
+	g.put("profiles/dev/x", "")
+	if err := g.dir.Symlink("../prod", "profiles/dev/sub"); err != nil {
+		t.Fatal(err)
+	}
+	err := g.pull(Pull{}, "[{name: A, file: sub/a, profile: dev}]", values{"A": "VALUE"})
+	if err == nil || !strings.Contains(err.Error(), "~/secrets/profiles/dev/sub is a link") {
+		t.Errorf("Run() through a link = %v", err)
+	}
+	if _, err := g.dir.Stat("profiles/prod/a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("prod has a file: %v", err)
+	}
+}
+
+// TestMoved gives a pulled secret to a profile, to which its file has moved.
+func TestMoved(t *testing.T) {
+	g := newGhost(t)
+	g.want("at first", g.pull(Pull{}, "[{name: A, file: a}]", values{"A": "VALUE1"}), "", "a=VALUE1")
+	g.put("profiles/prod/x", "")
+	if err := g.dir.Rename("a", "profiles/prod/a"); err != nil {
+		t.Fatal(err)
+	}
+	g.want("moved", g.pull(Pull{}, "[{name: A, file: a, profile: prod}]", values{"A": "VALUE2"}), "", "profiles/prod/a=VALUE2 profiles/prod/x=")
+	g.want("with a mode", g.pull(Pull{}, "[{name: A, file: a, profile: prod, mode: 0400}]", values{"A": "VALUE2"}), "", "profiles/prod/a=VALUE2 profiles/prod/x=")
+	if info, err := g.dir.Stat("profiles/prod/a"); err != nil || info.Mode().Perm() != 0o400 {
+		t.Errorf("mode %v, %v; want 0400", info, err)
+	}
 }
 
 func TestVariables(t *testing.T) {

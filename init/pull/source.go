@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path"
 	"time"
 
 	"github.com/tazzo/tazpod/init/secrets"
+	"github.com/tazzo/tazpod/init/wire"
 	"github.com/tazzo/tazpod/launcher/term"
 )
 
@@ -24,21 +26,24 @@ type Commands struct {
 	Stderr io.Writer
 	// Allowed asks whether a command may be run. Whoever can write to the project can
 	// name one, and in a ghost it can read every secret.
-	Allowed func(ctx context.Context, command string) error
+	Allowed func(ctx context.Context, e secrets.Entry) error
 }
 
 func (s *Commands) Fetch(ctx context.Context, e secrets.Entry) ([]byte, error) {
 	_, command := e.Kind()
-	if err := s.Allowed(ctx, command); err != nil {
+	if err := s.Allowed(ctx, e); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("it took longer than %v", commandLimit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Dir, cmd.Stderr, cmd.WaitDelay = s.Dir, s.Stderr, time.Second
 	out := &bounded{}
 	cmd.Stdout = out
 	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) { // it left something running, which has its output too
+		err = nil
+	}
 	switch {
 	case out.full:
 		err = fmt.Errorf("it is longer than %d KiB", maxValue>>10)
@@ -79,7 +84,7 @@ func (s *Person) Fetch(ctx context.Context, e secrets.Entry) ([]byte, error) {
 	if s.Terminal == nil {
 		return nil, errors.New("it is to be typed, and there is no terminal to ask on")
 	}
-	line, err := s.Terminal.Passphrase(ctx, e.Name+": ")
+	line, err := s.Terminal.Passphrase(ctx, fmt.Sprintf("tazpod: %s asks for %q, for %q: ", wire.SecretsFile, e.Name, path.Join("~/secrets", e.Place())))
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +106,10 @@ func (s FromHost) Fetch(_ context.Context, e secrets.Entry) ([]byte, error) {
 	}
 	value := make([]byte, maxValue+1) // one piece, so that no copy is left where it was
 	n, err := io.ReadFull(s.In, value)
-	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("the file is empty")
+	}
+	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		return value[:n], nil
 	}
 	clear(value)

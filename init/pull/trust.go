@@ -18,28 +18,39 @@ import (
 // vault, where programs outside of ghosts can't write their own.
 const trusted = wire.Kept + "/trusted"
 
-// Trust asks for a yes to each command of secrets.yml that had none yet.
+const maxSecretsFile = 64 << 10 // bytes, as for ghosts
+
+// Trust asks for a yes to each command of secrets.yml that had none yet. The yes is for
+// the command together with where its output goes: elsewhere it could show one group's
+// secret to another, or be read as something that it isn't.
 type Trust struct {
 	Dir      *os.Root
 	Terminal *term.Terminal // nil where there is none
 	Yes      bool           // it is given
+	DryRun   bool           // it isn't kept
 }
 
-// Allow is nil for a command that may be run.
-func (t *Trust) Allow(ctx context.Context, command string) error {
+// Allow is nil for an entry whose command may be run.
+func (t *Trust) Allow(ctx context.Context, e secrets.Entry) error {
 	data, err := readFile(t.Dir, trusted)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	hash := sum([]byte(command))
-	if slices.Contains(strings.Fields(string(data)), hash) {
+	_, command := e.Kind()
+	what := fmt.Sprintf("%s wants to run %q here, where it can read every secret, for %q", wire.SecretsFile, command, path.Join("~/secrets", e.Place()))
+	if e.Env != "" {
+		what += " and the variable " + e.Env
+	}
+	hash := sum(fmt.Appendf(nil, "%q %q %q %q %q %v", command, e.Name, e.Profile, e.File, e.Env, e.Value))
+	lines := strings.Fields(string(data))
+	if slices.Contains(lines, hash) {
 		return nil
 	}
 	if !t.Yes {
 		if t.Terminal == nil {
-			return fmt.Errorf("%s wants to run %q here, where it can read every secret: look at it; --trust gives your yes", wire.SecretsFile, command)
+			return errors.New(what + ": look at it; --trust gives your yes")
 		}
-		t.Terminal.Tell(fmt.Sprintf("tazpod: %s wants to run %q here, where it can read every secret.", wire.SecretsFile, command))
+		t.Terminal.Tell("tazpod: " + what + ".")
 		yes, err := t.Terminal.Confirm(ctx, "Run it? [y/N] ")
 		if err != nil {
 			return err
@@ -48,7 +59,11 @@ func (t *Trust) Allow(ctx context.Context, command string) error {
 			return fmt.Errorf("%q is not run", command)
 		}
 	}
-	return write(t.Dir, []change{{file: trusted, perm: 0o600, value: append(data, hash+"\n"...)}})
+	if t.DryRun {
+		return nil
+	}
+	text := strings.Join(append(lines, hash), "\n") + "\n"
+	return write(t.Dir, []change{{file: trusted, perm: 0o600, value: []byte(text)}})
 }
 
 // Secrets is the secrets.yml of a workspace.
@@ -60,7 +75,10 @@ func Secrets(workspace string) (*secrets.File, error) {
 	defer dir.Close()
 	data, err := readFile(dir, wire.SecretsFile)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path.Join(workspace, wire.SecretsFile), err)
+		return nil, err
+	}
+	if len(data) > maxSecretsFile {
+		return nil, fmt.Errorf("%s is longer than %d KiB", path.Join(workspace, wire.SecretsFile), maxSecretsFile>>10)
 	}
 	return secrets.Parse(wire.SecretsFile, data)
 }

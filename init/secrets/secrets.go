@@ -19,6 +19,9 @@ import (
 	"github.com/tazzo/tazpod/init/wire"
 )
 
+// longest is what a name or a path may have.
+const longest = 255 // bytes
+
 // Entry is one secret.
 type Entry struct {
 	Name        string `yaml:"name"`        // what it is called where it comes from
@@ -93,8 +96,8 @@ func (e *Entry) complete() {
 
 func (e Entry) check() error {
 	for key, value := range map[string]string{"name": e.Name, "file": e.File, "env": e.Env, "source": e.Source} {
-		if strings.ContainsFunc(value, unicode.IsControl) || key == "name" && (value == "" || strings.Contains(value, ",")) {
-			return fmt.Errorf("%s %q: must be there, without commas and control characters", key, value)
+		if strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) || len(value) > longest && key != "source" || key == "name" && (value == "" || strings.Contains(value, ",")) {
+			return fmt.Errorf("%s %q: must be there, short, without commas and characters that don't print, such as control characters", key, value)
 		}
 	}
 	file := e.File

@@ -35,7 +35,13 @@ func (e Entry) Perm() fs.FileMode {
 	return fs.FileMode(e.Mode)
 }
 
+// longestSource is what people read at a glance before they say yes to it.
+const longestSource = 500 // bytes
+
 func (e Entry) checkSource() error {
+	if len(e.Source) > longestSource {
+		return fmt.Errorf("source is longer than %d bytes: let it name a script", longestSource)
+	}
 	kind, argument := e.Kind()
 	switch kind {
 	case Infisical, Prompt:
@@ -48,6 +54,9 @@ func (e Entry) checkSource() error {
 		}
 	default:
 		return fmt.Errorf("source %q begins with none of %s, %s, %s, %s", e.Source, Infisical, Exec, FromHost, Prompt)
+	}
+	if kind == FromHost && !path.IsAbs(argument) && !strings.HasPrefix(argument, "~/") {
+		return fmt.Errorf("source file %s: from the root or the home, as in \"file ~/.kube/config\"", argument)
 	}
 	if kind != Infisical && (e.Environment != "" || e.Path != "") {
 		return fmt.Errorf("environment and path are Infisical's, and source is %s", kind)

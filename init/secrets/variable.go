@@ -18,10 +18,12 @@ const maxVariable = 120 << 10 // bytes
 // can write to the project would choose it. Those that begin with steeringPrefixes
 // are, too.
 var (
-	steering = []string{"BASHOPTS", "CDPATH", "EDITOR", "ENV", "GCONV_PATH", "HISTFILE", "HOME", "IFS", "LANG", "LANGUAGE", "LOCPATH", "LOGNAME",
-		"LS_COLORS", "MAIL", "NODE_OPTIONS", "NODE_PATH", "OLDPWD", "PAGER", "PATH", "PROMPT_COMMAND", "PS0", "PS1", "PS2", "PS3", "PS4", "PWD",
-		"SHELL", "SHELLOPTS", "TERM", "TERMINFO", "TZ", "USER", "VISUAL"}
-	steeringPrefixes = []string{"BASH_", "GIT_", "LC_", "LD_", "LESS", "PERL", "PYTHON", "RUBY", "STARSHIP_", "TAZPOD_", "XDG_"}
+	steering = []string{"ALL_PROXY", "BASHOPTS", "BROWSER", "CDPATH", "CURL_HOME", "EDITOR", "ENV", "EXINIT", "GCONV_PATH", "HISTFILE", "HOME", "IFS", "INPUTRC",
+		"JAVA_TOOL_OPTIONS", "LANG", "LANGUAGE", "LOCPATH", "LOGNAME", "LS_COLORS", "MAIL", "NODE_OPTIONS", "NODE_PATH", "OLDPWD", "OPENSSL_CONF", "PAGER",
+		"PATH", "PROMPT_COMMAND", "PS0", "PS1", "PS2", "PS3", "PS4", "PWD", "RIPGREP_CONFIG_PATH", "SHELL", "SHELLOPTS", "SSH_ASKPASS", "TERM", "TERMINFO",
+		"TZ", "USER", "VIMINIT", "VISUAL", "_JAVA_OPTIONS"}
+	steeringPrefixes = []string{"BASH_", "CARGO_BUILD_", "FZF_", "GIT_", "GOFLAGS", "GOPROXY", "GOTOOLCHAIN", "LC_", "LD_", "LESS", "MAKE", "NPM_CONFIG_", "NVIM_",
+		"PERL", "PYTHON", "RUBY", "RUSTC_", "STARSHIP_", "TAZPOD_", "XDG_", "npm_config_"}
 )
 
 // checkVariable is nil for the name of a variable (POSIX.1 section 8.1) that a secret

@@ -155,10 +155,12 @@ type SessionStatus struct {
 
 // Wanted is a secret that secrets.yml takes from a file of the launcher's machine, and
 // that the vault doesn't have: `tazpod-init pull --wanted` prints a list in JSON, and
-// `pull --import NAME` reads the file.
+// `pull --import=ENTRY` takes one of its entries and reads the file.
 type Wanted struct {
-	Name string `json:"name"`
-	Path string `json:"path"`
+	Name    string `json:"name"`
+	Profile string `json:"profile"`
+	File    string `json:"file"` // in the vault
+	Path    string `json:"path"` // on the launcher's machine
 }
 
 // LockReply answers RequestLock.

@@ -42,7 +42,9 @@ func TestPull(t *testing.T) {
 	equal(t, "before", p.ghost("ghost", "--", "find", "/home/tazpod/secrets", "-type", "f").ok(), "")
 	r := p.ghost("pull", "--dry-run", "--trust").says("TOKEN: ~/secrets/.tazpod/values/TOKEN is new", "a warning")
 	equal(t, "a dry run", r.ok(), "")
-	r = p.ghost("pull").says("CONFIG: ~/secrets/.kube/config is new", "PROD: ~/secrets/profiles/prod/prod is new")
+	p.ghost("pull").says("--trust").status(1) // a dry run keeps no yes
+	p.ghost("pull", "--trust", "--watch", "1m").says("--trust once").status(2)
+	r = p.ghost("pull", "--trust").says("CONFIG: ~/secrets/.kube/config is new", "PROD: ~/secrets/profiles/prod/prod is new")
 	equal(t, "pull", r.ok(), "")
 	if strings.Contains(r.both(), "it's") || strings.Contains(r.both(), "production") {
 		t.Errorf("it printed a value:\n%s", r.both())
@@ -70,6 +72,7 @@ func TestPull(t *testing.T) {
 	if r := p.inPod("tazpod", "tazpod-init", "pull"); r.code != 2 || !strings.Contains(r.stderr, "this is none") {
 		t.Errorf("outside: status %d: %s", r.code, r.stderr)
 	}
+	p.ghost("ghost", "--only", "CONFIG", "--", "tazpod", "pull").says("--only").status(2)
 	p.ghost("ghost", "--", "script", "-qec", "tazpod env", "/dev/null").status(2)
 }
 
@@ -92,9 +95,10 @@ func TestPullFromHost(t *testing.T) {
 	}
 	const value = "line\n\x00\xff\n"
 	put(value)
-	pull().says(`wants the file "~/key" of this machine`, "--trust").status(2)
-	pull("--dry-run").says("tazpod pull").status(1)
-	pull("--trust").says("KEY: ~/secrets/keys/key is new", "OTHER: ").ok()
+	pull().says(`wants the file "`+home+`/key" of this machine`, "--trust-file").status(2)
+	pull("--dry-run", "--trust").says("KEY: ~/secrets/keys/key is to come").ok()
+	pull("--trust").says("--trust-file").status(2)
+	pull("--trust", "--trust-file", home+"/key").says("KEY: ~/secrets/keys/key is new", "OTHER: ").ok()
 	equal(t, "value", p.ghost("ghost", "--", "sh", "-c", "cat ~/secrets/keys/key").ok(), value)
 	put("changed")
 	pull().says("KEY: ~/secrets/keys/key is there").ok()
@@ -102,7 +106,7 @@ func TestPullFromHost(t *testing.T) {
 	if err := os.Remove(filepath.Join(home, "key")); err != nil {
 		t.Fatal(err)
 	}
-	pull("--trust").says("KEY: ", "no such file").status(1)
+	pull().says("KEY", "no such file").status(1)
 	p.ghost("ghost", "--", "tazpod", "pull").says("it is to come from ~/key of your machine").status(1)
 }
 

@@ -48,17 +48,24 @@ fi
 # After the prompt, which it hooks into.
 [ ! -r /usr/share/tazpod/shell/zoxide.bash ] || . /usr/share/tazpod/shell/zoxide.bash
 
-# What was pulled is in the variables from the next prompt on.
+# What was pulled is in the variables from the next prompt on. A shell that a program
+# starts, such as tmux, may have got old ones from it.
 __tazpod_pulled() {
-	local record
+	local - record variables
+	set +x # values are not for the screen
 	read -r record 2>/dev/null <~/secrets/.tazpod/pulled || return
+	record=${record%%,*} # its time; hashes of values are not for the environment
 	[ "$record" != "$__tazpod_record" ] || return
-	[ -z "$1" ] || eval "$(tazpod-init env)"
+	variables=$(tazpod-init env) || return
+	eval "$variables"
 	__tazpod_record=$record
 }
 
 if [ -n "$TAZPOD_GHOST" ]; then
-	__tazpod_pulled
+	if [ -z "${__tazpod_record+set}" ]; then # the session's own variables are new
+		read -r __tazpod_record 2>/dev/null <~/secrets/.tazpod/pulled
+		export __tazpod_record=${__tazpod_record%%,*}
+	fi
 	# A ghost may end without asking its shells, whose history can be in the vault.
-	PROMPT_COMMAND+=('__tazpod_pulled anew' 'history -a')
+	PROMPT_COMMAND+=(__tazpod_pulled 'history -a')
 fi
