@@ -95,19 +95,20 @@ func (s *Server) List(ctx context.Context, access []byte, q Query) (secrets map[
 
 // version is one of the API's ways to list secrets.
 type version struct {
-	path             string
-	project, imports string // what these are called
+	path    string
+	project string // what that is called
 }
 
 var (
-	v3 = version{"/v3/secrets/raw", "workspaceId", "include_imports"}
-	v4 = version{"/v4/secrets", "projectId", "includeImports"}
+	v3 = version{"/v3/secrets/raw", "workspaceId"}
+	v4 = version{"/v4/secrets", "projectId"}
 )
 
 func (v version) query(q Query) url.Values {
 	yes := strconv.FormatBool(true)
 	return url.Values{v.project: {q.Project}, "environment": {q.Environment}, "secretPath": {q.Path},
-		v.imports: {yes}, "expandSecretReferences": {yes}, "viewSecretValue": {yes}, "recursive": {strconv.FormatBool(false)}}
+		"include_imports": {yes}, "includeImports": {yes}, // v4 has had both names
+		"expandSecretReferences": {yes}, "viewSecretValue": {yes}, "recursive": {strconv.FormatBool(false)}}
 }
 
 // decode reads a list of secrets. Where there is a personal value beside the shared one

@@ -62,6 +62,9 @@ func New(address string, roots *x509.CertPool) (*Server, error) {
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	// Over HTTP/2 the transport may send a request again by itself.
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP1(true)
 	return &Server{URL: u.String(), wait: wait, http: &http.Client{Transport: transport, Timeout: requestTime,
 		// Credentials go to no other place.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
